@@ -1,0 +1,1 @@
+"""The command line: one module per command; people and scripts come in here."""

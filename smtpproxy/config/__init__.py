@@ -1,0 +1,1 @@
+"""Flags, variables and smtpproxy.toml, in that order, into one checked value."""

@@ -1,0 +1,1 @@
+"""What events mean to people: summaries, transcripts, messages; no I/O."""

@@ -1,0 +1,1 @@
+"""The event log and the feed that reads it, on SQLite."""
