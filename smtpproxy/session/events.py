@@ -46,7 +46,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="kind", 
     t: float
 
 
-class SessionStarted(Event, tag="session"):
+class SessionStarted(Event, kw_only=True, tag="session"):
     """A client was accepted; always the session's first event (n = 0)."""
 
     format: int
@@ -58,7 +58,7 @@ class SessionStarted(Event, tag="session"):
     listen: str = ""
 
 
-class Spoken(Event):
+class Spoken(Event, kw_only=True):
     """An event that carries octets of the conversation.
 
     Attributes:
@@ -75,7 +75,7 @@ class Spoken(Event):
     redacted: list[Redacted] | UnsetType = UNSET
 
 
-class Command(Spoken, tag="command"):
+class Command(Spoken, kw_only=True, tag="command"):
     """One command line, a blank line (verb ""), or a piece of an oversize one.
 
     Attributes:
@@ -95,7 +95,7 @@ class Command(Spoken, tag="command"):
     partial: bool = False
 
 
-class Auth(Spoken, tag="auth"):
+class Auth(Spoken, kw_only=True, tag="auth"):
     """One line of a SASL exchange said by the client after a 334; always secret (RFC 4954).
 
     Attributes:
@@ -108,7 +108,7 @@ class Auth(Spoken, tag="auth"):
     partial: bool = False
 
 
-class Reply(Spoken, tag="reply"):
+class Reply(Spoken, kw_only=True, tag="reply"):
     """One reply, all of its lines; pieces with `partial` where it is longer than is kept whole.
 
     Attributes:
@@ -123,7 +123,7 @@ class Reply(Spoken, tag="reply"):
     partial: bool = False
 
 
-class Content(Spoken, tag="content"):
+class Content(Spoken, kw_only=True, tag="content"):
     """A piece of a message: after DATA as it stands on the wire (dot-stuffed), or of a BDAT chunk.
 
     Attributes:
@@ -139,7 +139,7 @@ class Content(Spoken, tag="content"):
     sha256: str | UnsetType = UNSET
 
 
-class Opaque(Spoken, tag="opaque"):
+class Opaque(Spoken, kw_only=True, tag="opaque"):
     """Octets that are not read as SMTP: after the thread was lost, inside a security layer, after the end.
 
     Attributes:
@@ -150,7 +150,7 @@ class Opaque(Spoken, tag="opaque"):
     sha256: str | UnsetType = UNSET
 
 
-class Preface(Spoken, tag="preface"):
+class Preface(Spoken, kw_only=True, tag="preface"):
     """A PROXY protocol header (v1 or v2) from a balancer in front of us."""
 
     version: int
@@ -202,7 +202,7 @@ class TlsInfo(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     advice: str = ""
 
 
-class Tls(Event, tag="tls"):
+class Tls(Event, kw_only=True, tag="tls"):
     """A handshake ended on one leg; the fields of TlsInfo."""
 
     leg: Leg
@@ -217,7 +217,7 @@ class Tls(Event, tag="tls"):
     advice: str = ""
 
 
-class Finding(Event, tag="finding"):
+class Finding(Event, kw_only=True, tag="finding"):
     """Something worth a person's eye.
 
     Attributes:
@@ -231,7 +231,7 @@ class Finding(Event, tag="finding"):
     about: int | UnsetType = UNSET
 
 
-class Gap(Event, tag="gap"):
+class Gap(Event, kw_only=True, tag="gap"):
     """Events of this session that could not be recorded: `n` is the first one's number.
 
     Attributes:
@@ -245,7 +245,7 @@ class Gap(Event, tag="gap"):
     reason: str
 
 
-class End(Event, tag="end"):
+class End(Event, kw_only=True, tag="end"):
     """The session is over; always its last event.
 
     Attributes:
@@ -269,9 +269,9 @@ def octets_of(event: SpokenEvent) -> bytes:
     """The octets that an event carries; empty where policy left them out."""
     raw = event.raw
     if raw is not UNSET:
-        return raw.encode()  # type: ignore[union-attr]
+        return raw.encode()
     b64 = event.raw_b64
-    return b64 if b64 is not UNSET else b""  # type: ignore[return-value]
+    return b64 if b64 is not UNSET else b""
 
 
 def set_octets(event: SpokenEvent, data: bytes) -> None:
