@@ -1,4 +1,4 @@
-"""Where recordings and certificates live unless the user says otherwise; it creates nothing and reads nothing."""
+"""Where recordings and certificates live unless told otherwise; it creates and reads nothing."""
 
 from pathlib import Path
 
