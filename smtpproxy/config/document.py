@@ -1,0 +1,27 @@
+"""The tables of docs/configuration.md, rendered from the settings that the program runs; it writes no file."""
+
+from collections.abc import Iterable
+
+from smtpproxy.config.settings import SETTINGS, Setting
+
+
+def render_settings() -> str:
+    """All settings in Markdown: those of a route, then those of the whole proxy."""
+    route = _render_table(setting for setting in SETTINGS if setting.is_route)
+    whole = _render_table(setting for setting in SETTINGS if not setting.is_route)
+    return f"### Of a route\n\n{route}\n\n### Of the proxy\n\n{whole}\n"
+
+
+def _render_table(settings: Iterable[Setting]) -> str:
+    rows = ["| flag | key | variable | default | |", "|---|---|---|---|---|"]
+    for setting in settings:
+        # A bar would end the cell, in code spans too.
+        takes = " " + setting.takes.replace("|", r"\|") if setting.takes else ""
+        rows.append(
+            f"| `{setting.flag}{takes}` | `{setting.key}` | `{setting.variable}` | {_default(setting)} | {setting.help} |"
+        )
+    return "\n".join(rows)
+
+
+def _default(setting: Setting) -> str:
+    return setting.default or ("off" if setting.is_switch else "–")
