@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 DEBIAN_PACKAGES = {
+    "cc": "gcc libc6-dev libssl-dev",
     "curl": "curl",
     "msmtp": "msmtp",
     "openssl": "openssl",

@@ -1,4 +1,4 @@
-"""Sends one short message through the proxy by smtplib, so that there is something to look at: send_one.py [URL]."""
+"""Sends one short message through the proxy by smtplib, so that there is something to look at: send_one [URL]."""
 
 import smtplib
 import sys
