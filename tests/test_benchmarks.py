@@ -13,7 +13,7 @@ def test_pump_and_direct_side_by_side() -> None:
     program("cc")
     options = [
         "--modes",
-        mode,
+        "starttls",
         "--peers",
         "direct",
         "pump",
