@@ -1,4 +1,4 @@
-"""Recorded text made fit for a terminal: nothing in it can move the cursor, hide or reorder; it knows no event.
+"""Recorded text made fit for a terminal: nothing in it can move, hide or reorder; it knows no event.
 
 A mail server's banner or a subject is anybody's text. ESC starts sequences that write the clipboard or the
 window's title, C1 octets are ESC in other words, bidirectional marks make text read as something else.

@@ -199,6 +199,12 @@ class Summarizer:
         complete, self._complete = self._complete, []
         return complete
 
+    def take_unfinished(self) -> list[MessageRow]:
+        """The message that was going on when the events ended; at most one. Nothing may be added after."""
+        if self._current is not None:
+            self._complete_message(self._current)
+        return self.take_messages()
+
     def _on_start(self, event: SessionStarted) -> None:
         self._start = event
         self._session = event.session

@@ -5,8 +5,8 @@
     `|->` proxy to server    `|<-` server to proxy
     `===` what smtpproxy has to tell                   `***` the same, where something failed
 
-A tilde for the dash (` ~>`, `<~ `, `|~>`…) says that TLS protected the line on the speaker's leg; for what the
-proxy says, on the leg it says it on. So a plain app before an encrypted provider reads ` ->` and `<~ `.
+A tilde for the dash (` ~>`, `<~ `, `|~>`…) says that TLS protected the line on the speaker's leg; for what
+the proxy says, on the leg it says it on. So a plain app before an encrypted provider reads ` ->` and `<~ `.
 """
 
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ class Transcript:
             session = self._sessions[event.session] = _Session()
         prefix = self._prefix(event)
         lines = [
-            Line(text=f"{prefix}{mark} {words}".rstrip(" "), style=style)
+            Line(text=f"{prefix}{mark} {words}" if words else f"{prefix}{mark}".rstrip(), style=style)
             for mark, words, style in self._parts(event, session)
         ]
         if isinstance(event, End):
@@ -150,11 +150,8 @@ class Transcript:
             limit = self._content_lines
             room = None if limit is None else limit - session.shown_lines
             if isinstance(event.sha256, str):
-                yield (
-                    "===",
-                    f"{_count(size_of(event), 'octet')} not kept, sha256 {escape(event.sha256)}",
-                    "info",
-                )
+                what = f"{_count(size_of(event), 'octet')} not kept, sha256 {event.sha256}"
+                yield "===", escape(what), "info"
             elif room is None or room > 0:
                 for line in _lines(text_of(event)):
                     if limit is not None and session.shown_lines >= limit:
