@@ -1,4 +1,4 @@
-"""Renders what docs/ says from tables in the code; `--check` only compares, and names the pages that are stale.
+"""Renders what docs/ says from tables in the code; with `--check` it only names the pages that are stale.
 
 A page marks such a part with `<!-- rendered: NAME -->` and `<!-- end -->`, each on a line of its own.
 """

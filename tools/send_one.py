@@ -1,4 +1,7 @@
-"""Sends one short message through the proxy by smtplib, so that there is something to look at: send_one [URL]."""
+"""Sends one short message through the proxy by smtplib, so that there is something to look at.
+
+send_one.py [URL]
+"""
 
 import smtplib
 import sys
