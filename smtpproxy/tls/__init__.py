@@ -1,1 +1,1 @@
-"""Our authority, its leaves, the contexts of each leg, and what to tell people about TLS; no event loop."""
+"""Certificates and TLS contexts for both legs, and what a handshake came to; no event loop, no socket."""
