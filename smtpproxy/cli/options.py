@@ -1,28 +1,47 @@
-"""Options that several commands share, and the store they name; it reads nothing of the store."""
+"""Options that several commands share, and which store they mean; it opens no store."""
 
+import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
-from smtpproxy.config.paths import default_store
-from smtpproxy.errors import StoreError
+from smtpproxy.config.paths import CONFIG_NAME, default_store
+from smtpproxy.config.readers import read_store
+from smtpproxy.errors import ConfigError, StoreError
 
-STORE_NONE: Final = "none"
-"""`run --store none` records nothing, so there is nothing to read."""
+CONFIG_VARIABLE: Final = "SMTPPROXY_CONFIG"
 
 
-def _store_path(context: click.Context, parameter: click.Parameter, value: str | None) -> Path:
-    if value == STORE_NONE:
-        raise StoreError("with --store none nothing is recorded; name the store to read with --store PATH")
-    return Path(value) if value else default_store()
+def _chosen_store(context: click.Context, parameter: click.Parameter, value: str | None) -> Path:
+    """The flag, the variable, the `store` key of smtpproxy.toml, or the default: as for `run`."""
+    store = read_store(value, Path.cwd()) if value else _store_of_file()
+    if store is None:
+        raise StoreError("the store is `none`: nothing is recorded there; name one with --store PATH")
+    return store
+
+
+def _store_of_file() -> Path | None:
+    # config.load reads the same file for `run`, whole; what only reads must not import what that needs.
+    path = Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME)
+    if not path.is_file():
+        return default_store()
+    import tomllib
+
+    try:
+        value: Any = tomllib.loads(path.read_bytes().decode()).get("store")
+        return default_store() if value is None else read_store(value, path.absolute().parent)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the store cannot be looked up in {path}: {error}; --store PATH names it"
+        ) from None
 
 
 store_option = click.option(
     "--store",
     metavar="PATH",
     envvar="SMTPPROXY_STORE",
-    callback=_store_path,
+    callback=_chosen_store,
     help=f"The store to use.  [default: {default_store()}]",
 )
-"""`--store PATH`, or SMTPPROXY_STORE; the command gets a `store: Path`."""
+"""`--store PATH`, or SMTPPROXY_STORE, or smtpproxy.toml; the command gets a `store: Path`."""

@@ -1,0 +1,34 @@
+"""Colours of the terminal: which line gets which, and whether any are wanted; it lays nothing out."""
+
+import os
+from typing import Final, TextIO
+
+from smtpproxy.inspect.transcript import Line, Style
+
+_RESET: Final = "\x1b[0m"
+_SGR: Final[dict[Style, str]] = {
+    "client": "\x1b[36m",
+    "server": "\x1b[32m",
+    "rejection": "\x1b[1;31m",
+    "proxy": "\x1b[35m",
+    "content": "",
+    "info": "\x1b[2m",
+    "finding": "\x1b[33m",
+    "failure": "\x1b[1;31m",
+}
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Whether a person with colours looks at this stream (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, style: Style) -> str:
+    """The text in its style's colour."""
+    colour = _SGR[style]
+    return f"{colour}{text}{_RESET}" if colour else text
+
+
+def paint_line(line: Line) -> str:
+    """A transcript's line in its colour; one line stays one line, however wide the terminal is."""
+    return paint(line.text, line.style)

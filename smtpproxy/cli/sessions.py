@@ -1,0 +1,95 @@
+"""`smtpproxy sessions`: one row or one line of JSON for each recorded session; it changes nothing."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from smtpproxy.cli.options import store_option
+from smtpproxy.cli.table import render_table
+from smtpproxy.inspect.escape import escape
+from smtpproxy.inspect.summary import SessionSummary
+from smtpproxy.store.reader import LogReader
+
+KEYS: Final = (
+    "session",
+    "started",
+    "duration",
+    "client",
+    "upstream",
+    "outcome",
+    "mail_from",
+    "rcpt_to",
+    "last_code",
+    "messages",
+    "bytes",
+    "tls_client",
+    "tls_server",
+    "findings",
+)
+"""What a JSON line holds, in this order; scripts depend on it."""
+
+_HEADING: Final = (
+    "SESSION",
+    "STARTED (UTC)",
+    "OUTCOME",
+    "FROM",
+    "TO",
+    "CODE",
+    "MSGS",
+    "BYTES",
+    "TLS",
+    "FINDINGS",
+)
+_SHRINK: Final = (9, 4, 3)
+
+
+@click.command()
+@store_option
+@click.option("--json", "is_json", is_flag=True, help="One JSON object a line.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N only.")
+@click.option("--all", "has_probes", is_flag=True, help="With connections on which nobody said a word, too.")
+def sessions(store: Path, is_json: bool, limit: int | None, has_probes: bool) -> None:
+    """List recorded sessions, newest first."""
+    with LogReader(store) as reader:
+        found = reader.sessions(limit=limit, include_probes=has_probes)
+        if is_json:
+            for summary in found:
+                sys.stdout.write(render_json(summary) + "\n")
+            return
+        rows = [_HEADING, *(_row(summary) for summary in found)]
+    if len(rows) == 1:
+        click.echo(f"smtpproxy: no session in {store} yet", err=True)
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    for line in render_table(rows, width=width, shrink=_SHRINK):
+        sys.stdout.write(line + "\n")
+
+
+def render_json(summary: SessionSummary) -> str:
+    """A session's JSON line, without line end; ASCII only, so that no terminal is harmed by it."""
+    fields: dict[str, Any] = msgspec.to_builtins(summary)
+    return json.dumps({key: fields[key] for key in KEYS}, separators=(",", ":"))
+
+
+def _row(summary: SessionSummary) -> tuple[str, ...]:
+    recipients = summary.rcpt_to
+    more = f" +{len(recipients) - 1}" if len(recipients) > 1 else ""
+    sender = "-" if summary.mail_from is None else summary.mail_from or "<>"
+    cells = (
+        summary.session,
+        summary.started[:19].replace("T", " "),
+        summary.outcome,
+        sender,
+        f"{recipients[0]}{more}" if recipients else "-",
+        "-" if summary.last_code is None else str(summary.last_code),
+        str(summary.messages),
+        str(summary.bytes),
+        f"{summary.tls_client or 'plain'}/{summary.tls_server or 'plain'}",
+        ",".join(summary.findings) or "-",
+    )
+    return tuple(escape(cell) for cell in cells)
