@@ -3,6 +3,7 @@
 The folder holds `ca.pem` (the certificate, which apps are told to trust) and `ca.key` (mode 0600).
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,7 +70,9 @@ class Authority:
         with hold_folder(folder):
             there = [path for path in _paths(folder) if _exists(path)]
             if there and not force:
-                raise CertificateError(f"{there[0]} is there already; {_RENEW.format(folder=folder)}")
+                raise CertificateError(
+                    f"{there[0]} is there already; {_RENEW.format(folder=shlex.quote(str(folder)))}"
+                )
             return cls._write(folder, None)
 
     @classmethod
@@ -81,10 +84,10 @@ class Authority:
                 not belong together.
         """
         certificate_path, key_path = _paths(folder)
-        renew = _RENEW.format(folder=folder)
+        renew = _RENEW.format(folder=shlex.quote(str(folder)))
         if not _exists(certificate_path):
             raise CertificateError(
-                f"there is no {certificate_path}: run smtpproxy ca create --certs {folder}"
+                f"there is no {certificate_path}: run smtpproxy ca create --certs {shlex.quote(str(folder))}"
             )
         if not _exists(key_path):
             raise CertificateError(
@@ -136,7 +139,7 @@ class Authority:
             if _exists(certificate_path):
                 return cls.load(folder)
             if _exists(key_path):
-                return cls._write(folder, _load_key(key_path, _RENEW.format(folder=folder)))
+                return cls._write(folder, _load_key(key_path, _RENEW.format(folder=shlex.quote(str(folder)))))
             return cls._write(folder, None)
 
     @classmethod

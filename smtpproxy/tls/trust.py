@@ -32,7 +32,7 @@ class TrustLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_bundle(authority: Authority, path: Path) -> Path:
-    """Write one PEM file of the system's roots and our CA, for programs that take one file instead of the system's.
+    """Write one PEM file of the system's roots and our CA, for programs that take one file in their place.
 
     Returns:
         The path, absolute.
@@ -60,10 +60,12 @@ def trust_lines(*, bundle: Path, ca: Path) -> tuple[TrustLine, ...]:
         ca: our certificate alone, for programs that add a file to theirs.
     """
     paths = {"bundle": shlex.quote(str(bundle.absolute())), "ca": shlex.quote(str(ca.absolute()))}
-    truststore = shlex.quote(str(bundle.absolute().with_name("truststore.p12")))
+    truststore = bundle.absolute().with_name("java-truststore")
+    paths["truststore"] = shlex.quote(str(truststore))
+    # Java splits this variable at blanks, and takes quotes.
+    paths["java_options"] = shlex.quote(f'"-Djavax.net.ssl.trustStore={truststore}"')
     return tuple(
-        TrustLine(language=name, line=line.format(**paths, truststore=truststore), note=note)
-        for name, line, note in _LINES
+        TrustLine(language=name, line=line.format(**paths), note=note) for name, line, note in _LINES
     )
 
 
@@ -92,7 +94,7 @@ _ALIASES: Final = {
     "csharp": "net",
 }
 
-# Name, line, note. {truststore} lies beside the bundle.
+# Name, line, note.
 _LINES: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "Python",
@@ -112,10 +114,10 @@ _LINES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (
         "Java",
-        'cp "${{JAVA_HOME:-$(dirname "$(dirname "$(readlink -f "$(command -v keytool)")")")}}/lib/security/cacerts"'
-        " {truststore} && keytool -importcert -noprompt -alias smtpproxy -file {ca} -keystore {truststore}"
-        ' -storepass changeit && export JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore={truststore}",
-        "Jakarta Mail, Spring. A copy of Java's own roots with the CA added; changeit is their usual password.",
+        'cp "${{JAVA_HOME:-$(dirname "$(dirname "$(readlink -f "$(command -v keytool)")")")}}'
+        '/lib/security/cacerts" {truststore} && keytool -importcert -noprompt -alias smtpproxy -file {ca}'
+        " -keystore {truststore} -storepass changeit && export JAVA_TOOL_OPTIONS={java_options}",
+        "Jakarta Mail, Spring. A copy of Java's own roots and the CA; changeit is their usual password.",
     ),
     ("Ruby", "export SSL_CERT_FILE={bundle}", "Net::SMTP, mail, Action Mailer."),
     ("Go", "export SSL_CERT_FILE={bundle}", "net/smtp, crypto/tls; on macOS and Windows Go asks the system."),
