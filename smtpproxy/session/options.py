@@ -20,9 +20,12 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
         require_tls: MAIL before TLS on the client's leg gets a 530.
         accept_proxy_protocol: a PROXY header is demanded first (v1 or v2).
         ehlo: keyword → pass or hide, over the built-in table.
+        strict_ehlo: hide what smtpproxy does not know.
         is_client_loopback, is_server_loopback: nothing leaves this machine on that leg.
         is_server_verified: the server's certificate is checked, name included.
         upstream: the server's address for people, in our own replies and findings.
+        is_tunnel: TLS is passed on unread, and only its length and digest are recorded.
+        idle_timeout_s, handshake_timeout_s, proxy_header_timeout_s: how long each may take, in seconds.
         name: how the proxy calls itself where it must greet for a client that gave no name.
     """
 
@@ -36,5 +39,9 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_client_loopback: bool = True
     is_server_loopback: bool = True
     is_server_verified: bool = True
+    is_tunnel: bool = False
+    idle_timeout_s: float = 900.0
+    handshake_timeout_s: float = 10.0
+    proxy_header_timeout_s: float = 5.0
     upstream: str = ""
     name: str = "[127.0.0.1]"

@@ -1,0 +1,279 @@
+"""What every part of the core shares: the session's events, its effects, and what is owed; it reads no octets.
+
+The core is built in layers, each knowing only those below: Conversation (this one) → Endings → Answers →
+Upgrades → Turns → Relay.
+"""
+
+from abc import ABC
+from collections import deque
+from collections.abc import Callable
+
+from msgspec import UNSET, UnsetType
+
+from smtpproxy.session import effects as fx
+from smtpproxy.session.content import ContentCutter
+from smtpproxy.session.decisions import Policy
+from smtpproxy.session.events import (
+    AnyEvent,
+    Auth,
+    Command,
+    Content,
+    Finding,
+    Leg,
+    Opaque,
+    Party,
+    Redacted,
+    Reply,
+)
+from smtpproxy.session.findings import FINDINGS
+from smtpproxy.session.options import RelayOptions
+from smtpproxy.session.outcomes import Facts
+from smtpproxy.session.states import TRANSITIONS, State, Trigger
+from smtpproxy.wire.replies import enhanced_code_of
+from smtpproxy.wire.sasl import SaslExchange
+
+ReplyHandler = Callable[["Expectation", int, bytes], None]
+
+
+class Expectation:
+    """One reply (or run of replies) that is owed to something said before, in order.
+
+    Attributes:
+        verb: what it answers: a verb, "greeting", "." (the end of a message), "sasl".
+        n: the number of the event it answers; None for the greeting.
+        handler: takes the complete reply instead of letting it through line by line.
+        answers: our own replies (whole, with CRLF), said when this comes to the head of the queue.
+        closes: the session ends behind them.
+        is_optional: the reply may stay out (blank lines; a message refused before its end).
+        remaining: further replies after the next one; None: to be counted when the first one comes.
+    """
+
+    __slots__ = ("answers", "closes", "handler", "is_optional", "n", "remaining", "verb")
+
+    def __init__(
+        self,
+        verb: str,
+        n: int | None,
+        *,
+        handler: ReplyHandler | None = None,
+        answers: tuple[bytes, ...] = (),
+        closes: bool = False,
+        is_optional: bool = False,
+        remaining: int | None = 0,
+    ) -> None:
+        self.verb = verb
+        self.n = n
+        self.handler = handler
+        self.answers = answers
+        self.closes = closes
+        self.is_optional = is_optional
+        self.remaining = remaining
+
+
+class Conversation(ABC):
+    """State and vocabulary of one session."""
+
+    def __init__(self, options: RelayOptions, *, session: str, policy: Policy | None) -> None:
+        self._options = options
+        self._session = session
+        self._policy = policy
+        self._provider: Party = "server" if options.server_tls == "none" else "proxy"
+        """Who says what a policy answers: without a server leg the policy is the server."""
+        self._t = 0.0
+        self._n = 0
+        self._events: list[AnyEvent] = []
+        self._effects: list[fx.AnyEffect] = []
+        self._out: dict[Leg, list[bytes]] = {"client": [], "server": []}
+        self._fifo: deque[Expectation] = deque()
+        self._state: State = "waiting"
+        self._facts = Facts()
+        self._has_tls: dict[Leg, bool] = {"client": False, "server": False}
+        self._content: ContentCutter | None = None
+        self._sasl: SaslExchange | None = None
+        self._group = 0
+        self._recipients = 0
+        """Accepted ones of this transaction: LMTP and PRDR count their replies by them."""
+        self._has_transaction = False
+        self._found: set[str] = set()
+        self._holding: Expectation | None = None
+        """Whose reply the client's next octets wait for, in state `held` and `starttls`."""
+        self._line = bytearray()
+        """The client's line so far, without its LF."""
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._reply_line = bytearray()
+        self._reply_lines: list[bytes] = []
+        self._is_opaque = False
+
+    # -- effects
+
+    def _send(self, side: Leg, data: bytes) -> None:
+        self._out[side].append(data)
+
+    def _flush(self, side: Leg) -> None:
+        out = self._out[side]
+        if out:
+            self._effects.append(fx.Send(side, out[0] if len(out) == 1 else b"".join(out)))
+            out.clear()
+
+    def _do(self, effect: fx.AnyEffect) -> None:
+        """Queue an effect behind everything that was said before it."""
+        self._flush("client")
+        self._flush("server")
+        self._effects.append(effect)
+
+    # -- the state of the client's stream
+
+    def _move(self, trigger: Trigger) -> None:
+        self._state = TRANSITIONS[self._state][trigger]
+
+    # -- events
+
+    def _add_command(
+        self,
+        line: bytes,
+        verb: str,
+        *,
+        from_: Party = "client",
+        to: Party = "server",
+        partial: bool = False,
+    ) -> Command:
+        n = self._n
+        self._n = n + 1
+        if not self._fifo:
+            self._group += 1
+        text, b64 = _as_text(line)
+        event = Command(
+            n=n,
+            session=self._session,
+            t=self._t,
+            from_=from_,
+            to=to,
+            raw=text,
+            raw_b64=b64,
+            verb=verb,
+            group=self._group,
+            partial=partial,
+        )
+        self._events.append(event)
+        return event
+
+    def _add_reply(
+        self,
+        raw: bytes,
+        code: int | None,
+        *,
+        from_: Party = "server",
+        to: Party = "client",
+        answers: int | None = None,
+        partial: bool = False,
+        redacted: list[Redacted] | UnsetType = UNSET,
+    ) -> None:
+        n = self._n
+        self._n = n + 1
+        text, b64 = _as_text(raw)
+        self._events.append(
+            Reply(
+                n=n,
+                session=self._session,
+                t=self._t,
+                from_=from_,
+                to=to,
+                raw=text,
+                raw_b64=b64,
+                redacted=redacted,
+                code=UNSET if code is None else code,
+                enhanced=enhanced_code_of(raw) or UNSET,
+                answers=UNSET if answers is None else answers,
+                partial=partial,
+            )
+        )
+
+    def _add_auth(
+        self,
+        line: bytes,
+        *,
+        mechanism: str,
+        step: int,
+        identity: str | None,
+        redacted: list[Redacted],
+        partial: bool,
+    ) -> int:
+        n = self._n
+        self._n = n + 1
+        text, b64 = _as_text(line)
+        self._events.append(
+            Auth(
+                n=n,
+                session=self._session,
+                t=self._t,
+                from_="client",
+                to="server",
+                raw=text,
+                raw_b64=b64,
+                redacted=redacted,
+                mechanism=mechanism,
+                step=step,
+                identity=identity or UNSET,
+                partial=partial,
+            )
+        )
+        return n
+
+    def _add_content(self, piece: bytes, *, end: bool = False) -> int:
+        n = self._n
+        self._n = n + 1
+        text, b64 = _as_text(piece)
+        self._events.append(
+            Content(
+                n=n,
+                session=self._session,
+                t=self._t,
+                from_="client",
+                to="server",
+                raw=text,
+                raw_b64=b64,
+                message=self._facts.messages,
+                end=end,
+            )
+        )
+        content = self._content
+        if content is not None and content.findings:
+            for code, detail in content.findings:
+                self._add_finding(code, detail, about=n)
+            content.findings.clear()
+        return n
+
+    def _add_opaque(self, data: bytes, *, from_: Party, to: Party) -> None:
+        text, b64 = _as_text(data)
+        self._events.append(
+            Opaque(n=self._n, session=self._session, t=self._t, from_=from_, to=to, raw=text, raw_b64=b64)
+        )
+        self._n += 1
+
+    def _add_finding(self, code: str, detail: str = "", *, about: int | None = None) -> None:
+        meaning = FINDINGS[code]
+        self._events.append(
+            Finding(
+                n=self._n,
+                session=self._session,
+                t=self._t,
+                code=code,
+                text=f"{meaning}: {detail}" if detail else meaning,
+                about=UNSET if about is None else about,
+            )
+        )
+        self._n += 1
+
+    def _add_finding_once(self, code: str, detail: str = "", *, about: int | None = None) -> None:
+        """The same, once a session: what a client does on every line is said once."""
+        if code not in self._found:
+            self._found.add(code)
+            self._add_finding(code, detail, about=about)
+
+
+def _as_text(data: bytes) -> tuple[str | UnsetType, bytes | UnsetType]:
+    try:
+        return data.decode(), UNSET
+    except UnicodeDecodeError:
+        return UNSET, data

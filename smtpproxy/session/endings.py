@@ -1,0 +1,238 @@
+"""How a session ends: EOF, reset, timeout, limit, shutdown, failure; each passed on as it came where it can be."""
+
+from typing import Final
+
+from smtpproxy.session import effects as fx
+from smtpproxy.session.conversation import Conversation
+from smtpproxy.session.decisions import Policy
+from smtpproxy.session.events import End, Leg, Redacted
+from smtpproxy.session.options import RelayOptions
+from smtpproxy.session.outcomes import outcome_of
+from smtpproxy.wire.replies import render_reply
+
+DRAIN_S: Final = 2.0
+"""How long what a client still says is read after it was told the end: closing with unread input makes RST."""
+LINGER_S: Final = 10.0
+"""How long a server may take to close after the client left and nothing is owed."""
+
+_NOT_MISSED: Final = frozenset({"greeting", "QUIT"})
+
+
+class Endings(Conversation):
+    """The layer that ends sessions."""
+
+    def __init__(self, options: RelayOptions, *, session: str, policy: Policy | None) -> None:
+        super().__init__(options, session=session, policy=policy)
+        self._is_over = False
+        self._has_left: dict[Leg, bool] = {"client": False, "server": options.server_tls == "none"}
+        self._is_half_closed = False
+        self._has_quit = False
+        self._is_stopping = False
+        self._is_winding_up = False
+        self._reason = ""
+        self._last_heard = 0.0
+
+    # -- either side leaves
+
+    def _client_left(self) -> None:
+        """The client's FIN: stay while a reply is owed. Was it queued? is the question the log answers."""
+        if self._has_left["client"]:
+            return
+        self._has_left["client"] = True
+        self._note_cut()
+        self._record_unread(is_forwarded=self._can_forward and not self._is_winding_up)
+        self._reason = self._reason or ("quit" if self._has_quit else "client-eof")
+        if self._has_left["server"] or self._is_winding_up or self._state in ("waiting", "preface"):
+            self._end()
+        elif self._is_final_reply_owed:
+            self._add_finding_once("app-left-before-final-reply", about=self._fifo[0].n)
+        else:
+            self._pass_half_close()
+
+    def _pass_half_close(self) -> None:
+        """Pass the client's FIN on; under TLS only once nothing is owed, since servers answer it by closing."""
+        if self._is_half_closed or self._has_left["server"]:
+            return
+        if self._has_tls["server"] and self._fifo:
+            return
+        self._is_half_closed = True
+        self._do(fx.HalfClose("server"))
+        if not self._fifo:
+            self._do(fx.Wait(LINGER_S, "linger"))
+
+    def _server_left(self, reason: str) -> None:
+        """The server's FIN: flush, shut the client's side down, drain, end."""
+        if self._has_left["server"]:
+            return
+        self._has_left["server"] = True
+        self._record_unfinished_reply()
+        if any(owed.verb not in _NOT_MISSED for owed in self._fifo) or self._content_is_open:
+            self._facts.is_cut = True
+            self._add_finding_once("server-left")
+        self._wind_up("quit" if self._has_quit else reason)
+
+    def _reset_by(self, side: Leg) -> None:
+        """A RST: say who, and pass it on as RST, so that the other end sees the same error class."""
+        if self._has_quit or self._is_winding_up:
+            # Closing with something unread in the buffer resets too: after QUIT this is how many clients leave.
+            return self._client_left() if side == "client" else self._server_left("server-reset")
+        if side == "client":
+            if self._is_final_reply_owed and not self._has_left["server"]:
+                self._add_finding_once("client-reset")
+                return self._client_left()
+            self._note_cut()
+            self._record_unread(is_forwarded=False)
+        else:
+            self._record_unfinished_reply()
+            if any(owed.verb not in _NOT_MISSED for owed in self._fifo) or self._content_is_open:
+                self._facts.is_cut = True
+        self._has_left[side] = True
+        self._add_finding(f"{side}-reset")
+        other: Leg = "server" if side == "client" else "client"
+        if not self._has_left[other]:
+            self._do(fx.Reset(other))
+        self._reason = f"{side}-reset"
+        return self._end()
+
+    # -- our own endings
+
+    def _fail(
+        self, finding: str, detail: str, *, code: int, enhanced: str, text: str, about: int | None = None
+    ) -> None:
+        """Relaying cannot go on: say so to both, in words a person can act on."""
+        if self._is_over or self._is_winding_up:
+            return
+        self._facts.is_failed = True
+        self._add_finding(finding, detail, about=about)
+        self._say_last(code, f"{enhanced} {text}")
+        self._wind_up(finding)
+
+    def _say_last(self, code: int, text: str) -> None:
+        raw = render_reply(code, text)
+        self._send("client", raw)
+        self._add_reply(raw, code, from_=self._provider)
+
+    def _wind_up(self, reason: str) -> None:
+        """Tell the client that this was all, and read what it still says for a moment."""
+        if self._is_winding_up or self._is_over:
+            return None
+        self._is_winding_up = True
+        self._reason = self._reason or reason
+        self._record_unread(is_forwarded=False)
+        self._fifo.clear()
+        if not self._has_left["server"]:
+            self._do(fx.Close("server"))
+        if self._has_left["client"]:
+            return self._end()
+        self._move("over")
+        self._do(fx.HalfClose("client"))
+        self._do(fx.Wait(DRAIN_S, "drain"))
+        return None
+
+    def _end(self) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        if self._fifo and any(owed.verb not in _NOT_MISSED for owed in self._fifo):
+            self._facts.is_cut = True
+        self._record_unfinished_reply()
+        self._fifo.clear()
+        self._move("over")
+        self._do(fx.Close("server"))
+        self._do(fx.Close("client"))
+        self._events.append(
+            End(
+                n=self._n,
+                session=self._session,
+                t=self._t,
+                outcome=outcome_of(self._facts),
+                messages=self._facts.messages,
+                reason=self._reason,
+            )
+        )
+        self._n += 1
+
+    # -- facts
+
+    @property
+    def _can_forward(self) -> bool:
+        return not self._has_left["server"] and self._state not in ("waiting", "preface", "starttls", "drain")
+
+    @property
+    def _content_is_open(self) -> bool:
+        return self._state in ("data", "chunk") or self._content is not None
+
+    @property
+    def _is_final_reply_owed(self) -> bool:
+        return any(owed.verb == "." for owed in self._fifo)
+
+    def _note_cut(self) -> None:
+        has_open_transaction = (
+            self._has_transaction and self._recipients > 0 and not self._is_final_reply_owed
+        )
+        if self._content_is_open or (has_open_transaction and not self._has_quit):
+            self._facts.is_cut = True
+
+    def _note_nothing_owed(self) -> None:
+        """Called when the reply queue has run empty."""
+        if self._has_left["client"]:
+            self._pass_half_close()
+        elif self._is_stopping and self._state == "command":
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._is_winding_up or self._is_over:
+            return
+        self._add_finding("shutdown")
+        self._say_last(421, "4.3.2 smtpproxy: shutting down; try again")
+        self._wind_up("shutdown")
+
+    # -- octets that nobody will read any more
+
+    def _record_unread(self, *, is_forwarded: bool) -> None:
+        """Record what is buffered of the client: the tail of a line, held octets, a message cut short.
+
+        A tail at EOF is not executed by us; where the server's leg is up it is passed on, so that the server
+        sees what the client sent.
+        """
+        if self._content is not None:
+            piece = self._content.finish(0)
+            if piece:
+                self._add_content(piece)
+            self._content = None
+        data = bytes(self._line) + b"".join(self._held)
+        self._line.clear()
+        self._held.clear()
+        self._held_bytes = 0
+        if not data:
+            return
+        if is_forwarded and self._state != "held":
+            self._send("server", data)
+        to: Leg | None = "server" if is_forwarded and self._state != "held" else None
+        if self._sasl is not None:
+            # In the middle of AUTH all of it counts as secret (RFC 4954; parser doubt).
+            span = [Redacted(at=0, kind=self._sasl.secret_kind, length=len(data))]
+            self._add_auth(
+                data,
+                mechanism=self._sasl.mechanism,
+                step=self._sasl.step + 1,
+                identity=None,
+                redacted=span,
+                partial=True,
+            )
+        else:
+            self._add_opaque(data, from_="client", to=to or "proxy")
+
+    def _record_unfinished_reply(self) -> None:
+        data = b"".join(self._reply_lines) + bytes(self._reply_line)
+        if not data:
+            return
+        owed = self._fifo[0] if self._fifo else None
+        # Whole lines went to the client when they came, unless the reply was being held back.
+        is_held = owed is not None and owed.handler is not None
+        unsent = data if is_held else bytes(self._reply_line)
+        self._reply_lines.clear()
+        self._reply_line.clear()
+        if unsent and not self._has_left["client"]:
+            self._send("client", unsent)
+        self._add_reply(data, None, answers=owed.n if owed else None, partial=True)
