@@ -241,6 +241,28 @@ class End:
             return data
 
 
+def serve_ehlo(end: End, *keywords: str, greeting: str | None = "mx.test ESMTP") -> bytes:
+    """A server's first lines: greet, unless told not to, and answer EHLO or LHLO; that line."""
+    if greeting is not None:
+        end.say(f"220 {greeting}\r\n".encode())
+    line = end.line()
+    assert line[1:5].upper() == b"HLO ", line
+    lines = ["mx.test", *keywords]
+    marks = ["-"] * len(keywords) + [" "]
+    end.say("".join(f"250{mark}{text}\r\n" for mark, text in zip(marks, lines, strict=True)).encode())
+    return line
+
+
+def serve_commands(end: End, replies: dict[bytes, bytes]) -> None:
+    """Answer commands by their verb until QUIT, or until the client leaves; content is not understood."""
+    while line := end.line():
+        verb = line.split()[0].upper() if line.split() else b""
+        if verb == b"QUIT":
+            end.say(b"221 2.0.0 bye\r\n")
+            return
+        end.say(replies.get(verb, b"250 2.0.0 ok\r\n"))
+
+
 @contextlib.contextmanager
 def client(port_or_url: int | str) -> Iterator[End]:
     """Connect to a port on loopback, or to a URL with host and port or a unix socket's path."""
@@ -301,8 +323,15 @@ class ScriptedServer:
         if self._errors:
             raise self._errors[0]
 
-    def finish(self) -> "ScriptedServer":
-        """Wait until the scripts that were started have ended, and check them."""
+    def forget(self) -> None:
+        """Begin anew: connections from before do not count any more."""
+        self.ends.clear()
+        self._threads.clear()
+        self._errors.clear()
+
+    def finish(self, connections: int = 1) -> "ScriptedServer":
+        """Wait until that many scripts have been started and all have ended, and check them."""
+        Patience(f"{connections} connections").until(lambda: len(self._threads) >= connections)
         for thread in self._threads:
             thread.join(PATIENCE_S)
             assert not thread.is_alive(), "a server's script did not come to its end"

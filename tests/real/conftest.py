@@ -1,8 +1,7 @@
 """Servers that nobody here wrote, running for the whole suite, and the authority that certifies them."""
 
 import ssl
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ import trustme
 from tests.programs import program
 from tests.real.postfix import run_postfix
 from tests.real.privileges import require_root
-from tests.real.servers import AiosmtpdServer, PostfixServer, Server, SinkServer, run_sink
+from tests.real.servers import AiosmtpdServer, PostfixServer, SinkServer, run_sink
+from tests.real.stage import Stage, run_stage
 
 ALICE = ("alice", "Kestrel+27/plumb9=Quay")
 """User and password of the only account; the password has what base64, URLs and JSON treat specially."""
@@ -69,15 +69,13 @@ def sink() -> Iterator[SinkServer]:
         yield server
 
 
-@pytest.fixture
-def make_message() -> Callable[[], tuple[bytes, bytes]]:
-    """`make_message()`: a marker that occurs nowhere else, and a message with it."""
-
-    def make() -> tuple[bytes, bytes]:
-        marker = uuid.uuid4().hex.encode()
-        return marker, message_with(marker)
-
-    return make
+@pytest.fixture(scope="module")
+def stage(
+    server_ca: Path, server_context: ssl.SSLContext, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """A proxy between scripted ends, for all tests of a module."""
+    with run_stage(tmp_path_factory.mktemp("stage"), server_ca, server_context) as stage:
+        yield stage
 
 
 def message_with(marker: bytes) -> bytes:
@@ -102,6 +100,3 @@ def message_with(marker: bytes) -> bytes:
         b"\r\n" + b"x" * 900 + b"\r\n"
         b"the last line\r\n"
     )
-
-
-__all__ = ["ALICE", "Server"]

@@ -79,21 +79,21 @@ class Proxy:
         with self._has_news:
             return len(self._sessions)
 
-    def sessions(self, since: int, number: int = 1) -> list[Recorded]:
-        """The next sessions after a mark, once that many have ended."""
+    def sessions(self, since: int, number: int = 1, *, upstream: str = "") -> list[Recorded]:
+        """The next sessions after a mark, once that many have ended; perhaps only one upstream's."""
 
         def ended() -> list[Recorded] | None:
             chosen = [Recorded(events) for events in list(self._sessions.values())[since:]]
-            chosen = [session for session in chosen if session.is_over]
+            chosen = [one for one in chosen if one.is_over and one.events[0]["upstream"].endswith(upstream)]
             return chosen if len(chosen) >= number else None
 
         found = self._wait(ended, f"{number} sessions after the first {since}")
         assert len(found) == number, f"{len(found)} sessions, not {number}"
         return found
 
-    def session(self, since: int) -> Recorded:
+    def session(self, since: int, *, upstream: str = "") -> Recorded:
         """The only session after a mark, once it has ended."""
-        (only,) = self.sessions(since)
+        (only,) = self.sessions(since, upstream=upstream)
         return only
 
     def wait_for_event(self, since: int, is_wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
