@@ -1,0 +1,225 @@
+"""One event as one line of JSON, and back from a line that anybody may have written; it reads no files.
+
+`encode` runs for every event of every session and takes what the core made. `decode` takes hostile input:
+every number, name and size in a line is bounded before anything is done with it.
+"""
+
+import re
+from typing import Final, TypeAlias
+
+import msgspec
+from msgspec import UNSET
+
+from smtpproxy.errors import SmtpProxyError
+from smtpproxy.session.events import (
+    FORMAT,
+    AnyEvent,
+    Auth,
+    Command,
+    Content,
+    Gap,
+    Opaque,
+    Preface,
+    Reply,
+    SessionStarted,
+    SpokenEvent,
+    octets_of,
+)
+
+MAX_LINE_BYTES: Final = 2 * 1024 * 1024
+"""A line that is longer is refused. 256 KiB is the most that one event carries (octets held back before a
+reply); a control character takes six octets in JSON."""
+MAX_COUNT: Final = 2**53 - 1
+"""The largest `n`, size or number of octets: what every JSON reader counts exactly."""
+MAX_T_S: Final = 10 * 366 * 86400.0
+"""The latest `t`: ten years into a session. A replay that waits as long as the recording did must end."""
+MAX_NAME_BYTES: Final = 256
+"""How much of a kind or of a reader's complaint goes into an error."""
+
+_SESSION_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
+_STARTED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z", re.ASCII)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}\Z")
+# What moves a cursor, splits a line or reorders text, yet needs no escape in JSON: DEL, C1, zero-width and
+# bidirectional marks, line separators, the byte order mark. Someone will look at the line in a terminal.
+_UNSAFE: Final = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8b-\x8f\xa8-\xae]|\xe2\x81[\xa0-\xaf]|\xef\xbb\xbf"
+)
+
+
+class LineError(SmtpProxyError):
+    """A line is no event of this format; one sentence says why, without quoting the conversation."""
+
+
+class NewerFormatError(LineError):
+    """The line opens a session in a later format.
+
+    Attributes:
+        format: its version.
+    """
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            f"was written by a newer smtpproxy (format {version}); this one reads up to {FORMAT}: upgrade"
+        )
+        self.format = version
+
+
+class UnknownEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a kind that a later smtpproxy has introduced without changing the format.
+
+    Attributes:
+        line: as it was read, so that it can be passed on.
+    """
+
+    kind: str
+    n: int
+    session: str
+    t: float
+    line: bytes
+
+
+class _Peek(msgspec.Struct):
+    """As much of a line as all kinds have, where it does not decode as one of them."""
+
+    kind: str
+    n: int | None = None
+    session: str | None = None
+    t: float | None = None
+    format: int | None = None
+
+
+AnyLine: TypeAlias = AnyEvent | UnknownEvent
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(AnyEvent)
+_PEEKER: Final = msgspec.json.Decoder(_Peek)
+_KINDS: Final = frozenset(kind.__struct_config__.tag for kind in AnyEvent.__args__)
+
+
+def encode(event: AnyEvent) -> bytes:
+    """The event's line, without a line end; safe to print.
+
+    Fields come in the order of the structs (`kind`, `n`, `session`, `t`, …). `t` is rounded to microseconds
+    in the event too, so that the value and its line say the same.
+    """
+    event.t = round(event.t, 6)
+    line = _ENCODER.encode(event)
+    # Both tests run at memory speed: most lines end here.
+    if line.isascii() and b"\x7f" not in line:
+        return line
+    return _UNSAFE.sub(_escaped, line)
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(match[0].decode())
+
+
+def splice_seq(line: bytes, seq: int) -> bytes:
+    """The line with its position in the event log in front, as who reads the log live gets it."""
+    return b'{"seq":%d,%s' % (seq, line[1:])
+
+
+def decode(line: bytes) -> AnyLine:
+    """The event of a line, with or without a line end and `seq`; unknown fields are ignored.
+
+    Raises:
+        NewerFormatError: it opens a session in a later format.
+        LineError: it is no event, or something in it is out of bounds.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise LineError(f"the line is longer than {MAX_LINE_BYTES} octets")
+    try:
+        event: AnyLine = _DECODER.decode(line)
+    except msgspec.ValidationError as error:
+        event = _peek(line, error)
+    # ValueError: an integer of thousands of digits. RecursionError: brackets nested without end.
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise LineError(f"not JSON: {_plain(error)}") from None
+    _check(event)
+    return event
+
+
+def _peek(line: bytes, reason: msgspec.ValidationError) -> UnknownEvent:
+    """What a line is that is JSON, but none of the known events."""
+    try:
+        peek = _PEEKER.decode(line)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise LineError(f"not an event: {_plain(error)}") from None
+    if peek.kind == "session" and peek.format is not None and peek.format > FORMAT:
+        raise NewerFormatError(min(peek.format, MAX_COUNT))
+    if peek.kind in _KINDS:
+        raise LineError(f"not an event of kind {peek.kind}: {_plain(reason)}")
+    if peek.n is None or peek.session is None or peek.t is None:
+        raise LineError("not an event: n, session or t is missing")
+    _require(len(peek.kind) <= MAX_NAME_BYTES, "kind is too long")
+    return UnknownEvent(kind=peek.kind, n=peek.n, session=peek.session, t=peek.t, line=line)
+
+
+def _plain(error: Exception) -> str:
+    """A reader's complaint, fit for a terminal whatever stood in the line."""
+    text = str(error).encode("ascii", "backslashreplace").decode()
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_NAME_BYTES])
+
+
+def _require(holds: bool, problem: str) -> None:
+    if not holds:
+        raise LineError(f"not an event: {problem}")
+
+
+def _require_count(value: int | msgspec.UnsetType, name: str) -> None:
+    _require(value is UNSET or 0 <= value <= MAX_COUNT, f"{name} is out of bounds")
+
+
+def _check(event: AnyLine) -> None:
+    """Bounds of what all events have, then of what each kind adds."""
+    _require(0 <= event.n <= MAX_COUNT, "n is out of bounds")
+    _require(0 <= event.t <= MAX_T_S, "t is out of bounds")
+    _require(bool(_SESSION_ID.match(event.session)), "the session id is not [0-9A-Za-z-]{1,64}")
+    match event:
+        case SessionStarted():
+            if event.format > FORMAT:
+                raise NewerFormatError(min(event.format, MAX_COUNT))
+            _require(event.format == FORMAT, f"there is no format {event.format}")
+            _require(
+                bool(_STARTED.match(event.started)),
+                "started is no time such as 2026-01-31T12:00:00Z",
+            )
+        case Command() | Auth() | Reply() | Content() | Opaque() | Preface():
+            _check_spoken(event)
+        case Gap():
+            _require_count(event.events, "events")
+            _require_count(event.octets, "octets")
+        case _:
+            pass
+
+
+def _check_spoken(event: SpokenEvent) -> None:
+    has_raw = event.raw is not UNSET or event.raw_b64 is not UNSET
+    _require(event.raw is UNSET or event.raw_b64 is UNSET, "raw and raw_b64 exclude each other")
+    match event:
+        case Content() | Opaque():
+            has_digest = event.octets is not UNSET and event.sha256 is not UNSET
+            _require(has_raw or has_digest, "raw, raw_b64, or octets and sha256 must be there")
+            _require_count(event.octets, "octets")
+            _require(
+                event.sha256 is UNSET or _SHA256.match(event.sha256) is not None,
+                "sha256 is not 64 hex digits",
+            )
+            if isinstance(event, Content):
+                _require(1 <= event.message <= MAX_COUNT, "message is out of bounds")
+        case Command():
+            _require_count(event.size, "size")
+            _require_count(event.group, "group")
+        case Auth():
+            _require(0 <= event.step <= MAX_COUNT, "step is out of bounds")
+        case Reply():
+            _require(event.code is UNSET or 0 <= event.code <= 999, "code is not of three digits")
+            _require_count(event.answers, "answers")
+        case Preface():
+            _require(event.version in (1, 2), "version of the PROXY header is neither 1 nor 2")
+    _require(has_raw or isinstance(event, Content | Opaque), "raw or raw_b64 must be there")
+    if event.redacted is not UNSET:
+        octets = len(octets_of(event))
+        for span in event.redacted:
+            _require(0 <= span.at <= octets, "a redacted span lies outside of raw")
+            _require(0 <= span.length <= MAX_COUNT, "a redacted span's length is out of bounds")
