@@ -1,4 +1,4 @@
-"""AUTH by every mechanism that the clients and Postfix's Cyrus SASL share, through TLS that the proxy ends."""
+"""AUTH by every mechanism that the clients and Postfix's Cyrus SASL share, with TLS ended at the proxy."""
 
 import base64
 from collections.abc import Iterator
