@@ -1,1 +1,1 @@
-"""The event log and the feed that reads it, on SQLite."""
+"""The event log and its feed: SQLite now, behind an interface that another database can serve later."""
