@@ -1,0 +1,197 @@
+"""What `smtpproxy run` shows: the header, the live transcript, or event lines for programs.
+
+Everything here is called from a thread that may block, and knows neither the network nor the store. A reader
+that goes away is never an error: mail flows on.
+"""
+
+import contextlib
+import os
+import stat
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from smtpproxy import __version__
+from smtpproxy.config.checks import warnings_of
+from smtpproxy.config.model import Config
+from smtpproxy.endpoints import Endpoint
+from smtpproxy.errors import RecordingError, ServiceError
+from smtpproxy.inspect.escape import escape
+from smtpproxy.inspect.transcript import Line, Style, Transcript
+from smtpproxy.recording.codec import UnknownEvent, decode, splice_seq
+from smtpproxy.service.ready import Ready, render_ready_line
+from smtpproxy.store.contract import Removed, Row
+
+CONTENT_LINES: Final = 20
+"""How much of each message the live transcript shows: its headers, mostly. `smtpproxy show` has the rest."""
+_PLAIN: Final = "\x1b[0m"
+_COLOURS: Final[dict[Style, str]] = {
+    "client": "\x1b[36m",
+    "server": "\x1b[32m",
+    "rejection": "\x1b[31m",
+    "proxy": "\x1b[35m",
+    "content": "\x1b[2m",
+    "info": "\x1b[2m",
+    "finding": "\x1b[33m",
+    "failure": "\x1b[1;31m",
+}
+
+
+class Output:
+    """A file descriptor that is written to until its reader is gone."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self.is_gone = False
+
+    def write(self, data: bytes) -> None:
+        """Write all of it, or nothing any more once the other end is gone or the disk refuses."""
+        rest = memoryview(data)
+        while rest and not self.is_gone:
+            try:
+                rest = rest[os.write(self._fd, rest) :]
+            except OSError:
+                self.is_gone = True
+
+    @property
+    def is_coloured(self) -> bool:
+        """Whether a person with colours looks at it (https://no-color.org)."""
+        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+            return False
+        try:
+            return os.isatty(self._fd)
+        except OSError:
+            return False
+
+
+class Console:
+    """What one configuration asks to be shown, and where.
+
+    Attributes:
+        watchers: to be shown the log as it grows.
+    """
+
+    def __init__(self, config: Config) -> None:
+        """Open what is to be written to.
+
+        Raises:
+            ServiceError: the transcript's file cannot be opened.
+        """
+        self._config = config
+        self._output = Output(sys.stdout.fileno())
+        self.watchers: list[EventLines | LiveTranscript] = []
+        if config.log is not None:
+            self.watchers.append(LiveTranscript(open_log(config.log)))
+        if not config.is_quiet:
+            self.watchers.append(EventLines(self._output) if config.is_json else LiveTranscript(self._output))
+
+    def on_ready(self, ready: Ready) -> None:
+        """Tell the addresses, and what should be known about them."""
+        for warning in warnings_of(self._config):
+            self.report(f"warning: {warning}")
+        text = render_ready_line(ready) if self._config.is_json else render_header(ready).encode()
+        self._output.write(text)
+
+    def report(self, text: str) -> None:
+        """Tell the operator something, on standard error: standard output belongs to the conversation."""
+        with contextlib.suppress(OSError, ValueError):
+            print(f"smtpproxy: {escape(text)}", file=sys.stderr, flush=True)
+
+
+class EventLines:
+    """Shows event lines to a program, each with its position in front."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def show(self, item: list[Row] | Removed) -> bool:
+        """Write a batch in one go; false once nobody reads any more."""
+        if isinstance(item, Removed):
+            # Not an event, but whoever counts positions must know that these will not come.
+            removed = {
+                "seq": item.to_seq,
+                "kind": "removed",
+                "from_seq": item.from_seq,
+                "to_seq": item.to_seq,
+            }
+            self._output.write(msgspec.json.encode(removed) + b"\n")
+        else:
+            self._output.write(b"".join([splice_seq(line, seq) + b"\n" for seq, _, _, line in item]))
+        return not self._output.is_gone
+
+
+class LiveTranscript:
+    """Shows the conversation to people, as it happens."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._is_coloured = output.is_coloured
+        self._transcript = Transcript(content_lines=CONTENT_LINES, has_times=True, has_tags=True)
+
+    def show(self, item: list[Row] | Removed) -> bool:
+        """Write a batch in one go; false once nobody reads any more."""
+        if isinstance(item, Removed):
+            lines = [Line(text="*** some events were removed before they could be shown", style="failure")]
+        else:
+            lines = [line for row in item for line in self._lines(row)]
+        if lines:
+            text = "".join([self._rendered(line) for line in lines])
+            self._output.write(text.encode("utf-8", "backslashreplace"))
+        return not self._output.is_gone
+
+    def _lines(self, row: Row) -> list[Line]:
+        try:
+            event = decode(row[3])
+        except RecordingError as error:
+            return [Line(text=f"*** an event cannot be shown: {escape(str(error))}", style="failure")]
+        return [] if isinstance(event, UnknownEvent) else self._transcript.render(event)
+
+    def _rendered(self, line: Line) -> str:
+        return f"{_COLOURS[line.style]}{line.text}{_PLAIN}\n" if self._is_coloured else f"{line.text}\n"
+
+
+def open_log(path: Path) -> Output:
+    """A text file to append the transcript to, readable for its owner only.
+
+    Raises:
+        ServiceError: it cannot be opened, or is not a file.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise ServiceError(f"the transcript cannot be written to {path}: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ServiceError(f"the transcript cannot be written to {path}: not a regular file")
+    return Output(fd)
+
+
+def render_header(ready: Ready) -> str:
+    """What a person wants to know first: the addresses, where the recording goes, and a line to try."""
+    lines = [f"smtpproxy {__version__}"]
+    for listen, upstream in zip(ready.listen, ready.upstream, strict=True):
+        where = "the sandbox (nothing is delivered)" if upstream.is_sandbox else str(upstream)
+        lines.append(f"  {listen} -> {where}")
+    lines.append(f"  recording  {ready.store or 'nothing (--store none)'}")
+    lines.append(f"  authority  {ready.ca}")
+    lines.append(f"  try        {_line_to_try(ready.listen)}")
+    return "\n".join(lines) + "\n\n"
+
+
+def _line_to_try(listens: Sequence[Endpoint]) -> str:
+    listen = listens[0]
+    options = ["swaks", "--to you@example.com", "--from app@example.com"]
+    if listen.path:
+        options.append(f"--socket {listen.path}")
+    else:
+        # Who listens everywhere is reached on loopback too.
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104 - compared
+        options.append(f"--server {host} --port {listen.port}")
+    if listen.scheme == "smtps":
+        options.append("--tls-on-connect")
+    if listen.is_lmtp:
+        options.append("--protocol LMTP")
+    return " ".join(options)

@@ -1,0 +1,132 @@
+"""The composition root: one configuration in, a running proxy out; it shows nothing and parses nothing.
+
+Order matters. Coming up: certificates and routes (a mistake there must not touch the store), the store's lock
+and log, the watchers, then the listeners; `ready` is the last. Going down: the listeners and their sessions,
+then the log (everything said is written), then the watchers (they read the log to its end).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import trio
+
+from smtpproxy.config.checks import refuse_loops
+from smtpproxy.config.model import Config
+from smtpproxy.endpoints import Endpoint
+from smtpproxy.errors import SmtpProxyError, StoreError
+from smtpproxy.net.listener import serve_routes
+from smtpproxy.net.route import Limits
+from smtpproxy.service.descriptors import make_room
+from smtpproxy.service.logs import Log, open_configured_log, report_status
+from smtpproxy.service.ready import Ready
+from smtpproxy.service.recording import LogRecording
+from smtpproxy.service.routes import build_routes
+from smtpproxy.service.stopping import Stop
+from smtpproxy.service.watching import Watcher, watch_all
+from smtpproxy.tls.authority import Authority
+
+DRAIN_S = 5.0
+"""How long watchers may take to show the rest once everything is written."""
+
+
+async def run_proxy(
+    config: Config,
+    *,
+    ready: Callable[[Ready], None],
+    watchers: Sequence[Watcher] = (),
+    report: Callable[[str], None],
+) -> bool:
+    """Run until SIGTERM or SIGINT; a second one ends sessions at once.
+
+    Cancelling it cuts sessions off and still writes what was recorded.
+
+    Args:
+        config: what to run.
+        ready: called once, when every listener accepts connections.
+        watchers: shown every event from then on, each at its own pace.
+        report: told, in one line, what an operator should know.
+
+    Returns:
+        Whether all went well to the end: no session was cut off, nothing is missing from the log.
+
+    Raises:
+        ServiceError: a port is taken, the store is in use, a certificate cannot be read.
+        ConfigError: an upstream turned out to be our own listener.
+    """
+    try:
+        return await _run(config, ready, watchers, report)
+    except BaseExceptionGroup as group:
+        # A nursery wraps whatever goes wrong in it; the user's mistake is in there, and is one line.
+        mistake = _first_mistake(group)
+        if mistake is None:
+            raise
+        raise mistake from None
+
+
+async def _run(
+    config: Config, ready: Callable[[Ready], None], watchers: Sequence[Watcher], report: Callable[[str], None]
+) -> bool:
+    authority = Authority.load_or_create(config.certs)
+    routes = build_routes(config, authority, limits=_limits(config, report))
+    stop, may_show = Stop(), trio.Event()
+    async with open_configured_log(config) as log, trio.open_nursery() as running:
+        recording = LogRecording(log, keep_secrets=config.keep_secrets, bodies=config.bodies, report=report)
+        await running.start(stop.obey_signals)
+        running.start_soon(report_status, log, report)
+        async with trio.open_nursery() as watching:
+            await watching.start(partial(watch_all, log.feed, watchers, may_show=may_show, report=report))
+            async with trio.open_nursery() as serving:
+                stop.cut_short(serving.cancel_scope)
+                bound: list[Endpoint] = await serving.start(
+                    partial(serve_routes, routes, recording, shutdown=stop.is_asked_for)
+                )
+                refuse_loops(bound, config.routes)
+                ready(_ready(config, bound, authority))
+                may_show.set()
+            # Closing the log ends its feed: the watchers are shown the rest, and their nursery ends.
+            is_written = await _close(log, report)
+            watching.cancel_scope.deadline = trio.current_time() + DRAIN_S
+            stop.cut_short(watching.cancel_scope)
+        running.cancel_scope.cancel()
+    return is_written and not stop.is_cut
+
+
+def _limits(config: Config, report: Callable[[str], None]) -> Limits:
+    room = make_room(config.limits.max_sessions)
+    if room < config.limits.max_sessions:
+        report(
+            f"warning: the limit on open files (ulimit -Hn) has room for {room} sessions, "
+            f"not {config.limits.max_sessions}"
+        )
+    return replace(config.limits, max_sessions=room)
+
+
+def _ready(config: Config, bound: list[Endpoint], authority: Authority) -> Ready:
+    return Ready(
+        listen=bound,
+        upstream=[route.upstream for route in config.routes],
+        store=config.store,
+        ca=authority.certificate_path,
+    )
+
+
+async def _close(log: Log, report: Callable[[str], None]) -> bool:
+    """Write everything; whether that worked."""
+    try:
+        await log.aclose()
+    except StoreError as error:
+        report(str(error))
+        return False
+    return True
+
+
+def _first_mistake(group: BaseExceptionGroup[BaseException]) -> SmtpProxyError | None:
+    """The error for the user, unless something worse went wrong beside it."""
+    mistake: SmtpProxyError | None = None
+    for error in group.exceptions:
+        found = _first_mistake(error) if isinstance(error, BaseExceptionGroup) else error
+        if not isinstance(found, SmtpProxyError):
+            return None
+        mistake = mistake or found
+    return mistake

@@ -1,0 +1,38 @@
+"""What is known once every listener is up, as people and scripts are told it."""
+
+from pathlib import Path
+
+import msgspec
+
+from smtpproxy.endpoints import Endpoint
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """The proxy accepts connections.
+
+    Attributes:
+        listen: the addresses really bound, one per route; port 0 has become a port.
+        upstream: where they lead, in the same order.
+        web: the page's URL; None where there is none.
+        store: the event log; None where nothing is recorded.
+        ca: the authority's certificate, for the app to trust.
+    """
+
+    listen: list[Endpoint]
+    upstream: list[Endpoint]
+    web: str | None = None
+    store: Path | None
+    ca: Path
+
+
+def render_ready_line(ready: Ready) -> bytes:
+    """The first line of `run --json`; scripts depend on its shape and on the order of its keys."""
+    line = {
+        "kind": "ready",
+        "listen": [str(endpoint) for endpoint in ready.listen],
+        "upstream": [str(endpoint) for endpoint in ready.upstream],
+        "web": ready.web,
+        "store": None if ready.store is None else str(ready.store),
+        "ca": str(ready.ca),
+    }
+    return msgspec.json.encode(line) + b"\n"

@@ -1,0 +1,134 @@
+"""What the user asked of each route, made into what the network runs: contexts, options, policies.
+
+It knows configuration, certificates and the sandbox, and neither sockets nor the store.
+"""
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+
+from smtpproxy.config.model import Config, RouteConfig
+from smtpproxy.endpoints import Endpoint
+from smtpproxy.errors import ServiceError
+from smtpproxy.net.route import Limits, Route
+from smtpproxy.sandbox import Sandbox
+from smtpproxy.session.decisions import Policy
+from smtpproxy.session.options import RelayOptions, ServerTls
+from smtpproxy.tls.authority import Authority
+from smtpproxy.tls.contexts import make_client_leg_context, make_server_leg_context
+
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+CLIENT_LEG_KEYLOG = "client-leg.keys"
+SERVER_LEG_KEYLOG = "server-leg.keys"
+
+_SERVER_TLS: dict[str, ServerTls] = {
+    "smtp": "in-step",
+    "lmtp": "in-step",
+    "smtp+starttls": "starttls",
+    "smtps": "implicit",
+    "sandbox": "none",
+}
+
+
+def build_routes(config: Config, authority: Authority, *, limits: Limits) -> list[Route]:
+    """One Route for each of the configuration's, in order.
+
+    Raises:
+        CertificateError: a certificate, key or keylog file cannot be used; names the flag.
+        ServiceError: the keylog folder cannot be made.
+    """
+    _make_folder(config.keylog)
+    sandbox = Sandbox()
+    return [_route(route, config, authority, sandbox, limits) for route in config.routes]
+
+
+def _route(
+    route: RouteConfig, config: Config, authority: Authority, sandbox: Sandbox, limits: Limits
+) -> Route:
+    listen, upstream = route.listen, route.upstream
+    client, server = route.client_tls, route.server_tls
+    client_context = server_context = None
+    if not route.is_tunnel:
+        client_context = make_client_leg_context(
+            authority,
+            own_certificate=None if client.certificate is None else (client.certificate, client.key),
+            names=_names(route),
+            minimum_version=client.minimum,
+            ciphers=client.ciphers,
+            keylog=config.keylog and config.keylog / CLIENT_LEG_KEYLOG,
+        )
+        if not upstream.is_sandbox:
+            server_context = make_server_leg_context(
+                ca_file=route.upstream_ca,
+                is_insecure=route.is_upstream_insecure,
+                client_certificate=None if server.certificate is None else (server.certificate, server.key),
+                minimum_version=server.minimum,
+                ciphers=server.ciphers,
+                keylog=config.keylog and config.keylog / SERVER_LEG_KEYLOG,
+            )
+    return Route(
+        name=route.name,
+        listen=listen,
+        upstream=upstream,
+        options=_options(route),
+        connect_to=route.connect_to,
+        client_context=client_context,
+        server_context=server_context,
+        make_policy=_sandbox_policy(sandbox, listen) if upstream.is_sandbox else None,
+        is_tunnel=route.is_tunnel,
+        limits=limits,
+    )
+
+
+def _options(route: RouteConfig) -> RelayOptions:
+    upstream = route.upstream
+    dialled, address = upstream, "the sandbox" if upstream.is_sandbox else upstream.hostport
+    if route.connect_to is not None:
+        host, port = route.connect_to
+        dialled = Endpoint(scheme=upstream.scheme, host=host, port=port)
+        address += f" at {dialled.hostport}"
+    return RelayOptions(
+        is_client_tls=route.listen.scheme == "smtps",
+        server_tls=_SERVER_TLS[upstream.scheme],
+        is_lmtp=route.listen.is_lmtp,
+        require_tls=route.require_tls,
+        accept_proxy_protocol=route.accept_proxy_protocol,
+        ehlo=route.ehlo,
+        strict_ehlo=route.strict_ehlo,
+        is_client_loopback=route.listen.is_loopback,
+        is_server_loopback=dialled.is_loopback,
+        is_server_verified=not route.is_upstream_insecure,
+        upstream=address,
+    )
+
+
+def _names(route: RouteConfig) -> list[str]:
+    """What the app may call us: the address it connects to, or the server's name where we stand in for it."""
+    names = [route.listen.host, route.upstream.host]
+    if route.listen.is_loopback or route.listen.host in _WILDCARDS:
+        names += ["localhost", "127.0.0.1", "::1"]
+    return [name for name in dict.fromkeys(names) if name and name not in _WILDCARDS]
+
+
+def _sandbox_policy(sandbox: Sandbox, listen: Endpoint) -> Callable[[str], Policy]:
+    is_tls = listen.scheme == "smtps"
+
+    def make_policy(client: str) -> Policy:
+        return sandbox.open(
+            client,
+            is_lmtp=listen.is_lmtp,
+            is_tls=is_tls,
+            offers_starttls=not is_tls,
+            nonce=secrets.token_hex(8),
+        )
+
+    return make_policy
+
+
+def _make_folder(keylog: Path | None) -> None:
+    if keylog is None:
+        return
+    try:
+        keylog.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServiceError(f"--keylog {keylog} cannot be made a folder: {error.strerror}") from None
