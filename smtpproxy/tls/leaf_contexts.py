@@ -12,13 +12,13 @@ from smtpproxy.tls.authority import Authority, Leaf
 from smtpproxy.tls.names import parse_name
 
 MAX_LEAF_CONTEXTS = 128
-RENEW_BEFORE_S = 14 * 86400.0
+RENEW_AFTER_S = 30 * 86400.0
 
 
 class LeafContexts:
     """The contexts of one client leg by name, the least recently used one dropped first.
 
-    A leaf outlives neither its cache entry's renewal nor the authority, so a proxy may run for years.
+    A leaf is replaced long before it expires, so that a proxy may run for years.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class LeafContexts:
     def _fill(self, name: str, context: ssl.SSLContext) -> ssl.SSLContext:
         leaf = self._authority.issue((name, *self._names) if name else self._names)
         _load_leaf(context, leaf)
-        self._contexts[name] = (context, leaf.not_after.timestamp() - RENEW_BEFORE_S)
+        self._contexts[name] = (context, time.time() + RENEW_AFTER_S)
         self._contexts.move_to_end(name)
         if len(self._contexts) > MAX_LEAF_CONTEXTS:
             # The oldest but the default one, which everybody without a name of use falls back to.
