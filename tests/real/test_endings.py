@@ -1,4 +1,4 @@
-"""Ends that end: FIN, half-close, close_notify or none, RST, by either side and in every phase, plain and TLS.
+"""Ends that end: FIN, half-close, close_notify or none, RST, by either side, in every phase, plain and TLS.
 
 The other end must see the same kind of end, whatever was said before must have arrived, and the session must
 be recorded to its end.
