@@ -30,8 +30,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
 
 EXIT_INTERRUPTED: Final = 130
 """What a shell calls a process that SIGINT ended."""
-EXIT_BROKEN_PIPE: Final = 141
-"""What a shell calls a process that SIGPIPE ended: `smtpproxy sessions | head -1`."""
+EXIT_BROKEN_PIPE: Final = 1
+"""`smtpproxy sessions | head -1`: what click answers too, where it sees it first."""
 
 
 class _LazyGroup(click.Group):

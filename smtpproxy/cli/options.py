@@ -13,8 +13,22 @@ from smtpproxy.errors import ConfigError, StoreError
 CONFIG_VARIABLE: Final = "SMTPPROXY_CONFIG"
 
 
-def _chosen_store(context: click.Context, parameter: click.Parameter, value: str | None) -> Path:
-    """The flag, the variable, the `store` key of smtpproxy.toml, or the default: as for `run`."""
+store_option = click.option(
+    "--store",
+    metavar="PATH",
+    envvar="SMTPPROXY_STORE",
+    help=f"The store to use.  [default: {default_store()}]",
+)
+"""`--store PATH`, or SMTPPROXY_STORE; the command gets a `store: str | None` for `find_store`."""
+
+
+def find_store(value: str | None) -> Path:
+    """The flag, the variable, the `store` key of smtpproxy.toml, or the default: as for `run`.
+
+    Raises:
+        StoreError: it is `none`, in which nothing is recorded.
+        ConfigError: smtpproxy.toml cannot be read.
+    """
     store = read_store(value, Path.cwd()) if value else _store_of_file()
     if store is None:
         raise StoreError("the store is `none`: nothing is recorded there; name one with --store PATH")
@@ -35,13 +49,3 @@ def _store_of_file() -> Path | None:
         raise ConfigError(
             f"the store cannot be looked up in {path}: {error}; --store PATH names it"
         ) from None
-
-
-store_option = click.option(
-    "--store",
-    metavar="PATH",
-    envvar="SMTPPROXY_STORE",
-    callback=_chosen_store,
-    help=f"The store to use.  [default: {default_store()}]",
-)
-"""`--store PATH`, or SMTPPROXY_STORE, or smtpproxy.toml; the command gets a `store: Path`."""

@@ -3,13 +3,12 @@
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import Any, Final
 
 import click
 import msgspec
 
-from smtpproxy.cli.options import store_option
+from smtpproxy.cli.options import find_store, store_option
 from smtpproxy.cli.table import render_table
 from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.summary import SessionSummary
@@ -53,9 +52,10 @@ _SHRINK: Final = (9, 4, 3)
 @click.option("--json", "is_json", is_flag=True, help="One JSON object a line.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N only.")
 @click.option("--all", "has_probes", is_flag=True, help="With connections on which nobody said a word, too.")
-def sessions(store: Path, is_json: bool, limit: int | None, has_probes: bool) -> None:
+def sessions(store: str | None, is_json: bool, limit: int | None, has_probes: bool) -> None:
     """List recorded sessions, newest first."""
-    with LogReader(store) as reader:
+    path = find_store(store)
+    with LogReader(path) as reader:
         found = reader.sessions(limit=limit, include_probes=has_probes)
         if is_json:
             for summary in found:
@@ -63,7 +63,7 @@ def sessions(store: Path, is_json: bool, limit: int | None, has_probes: bool) ->
             return
         rows = [_HEADING, *(_row(summary) for summary in found)]
     if len(rows) == 1:
-        click.echo(f"smtpproxy: no session in {store} yet", err=True)
+        click.echo(f"smtpproxy: no session in {path} yet", err=True)
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in render_table(rows, width=width, shrink=_SHRINK):

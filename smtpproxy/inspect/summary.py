@@ -165,6 +165,7 @@ class Summarizer:
     def add(self, event: AnyEvent) -> None:
         """Take the session's next event."""
         self._t = event.t
+        self._session = event.session
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
@@ -207,7 +208,6 @@ class Summarizer:
 
     def _on_start(self, event: SessionStarted) -> None:
         self._start = event
-        self._session = event.session
 
     def _on_command(self, event: Command) -> None:
         if event.from_ != "client":
