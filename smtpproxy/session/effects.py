@@ -19,16 +19,20 @@ class Send(Effect, frozen=True, gc=False):
 
 
 class StartTls(Effect, frozen=True, gc=False):
-    """Begin TLS on that side once everything queued for it is out.
+    """Begin TLS on that side, behind everything queued for it.
 
-    `reply` is the 220 that goes out just before, on the client's side: the driver first looks whether
-    the client has already sent something, and if so hands that to `Relay.receive` instead (it is
-    injection, RFC 3207 6), sending nothing. `early` are octets that came ahead of the handshake and belong
-    to it: what followed a PROXY header.
+    Attributes:
+        side: whose leg.
+        reply: the 220 that goes out just before, on the client's side.
+        is_upgrade: octets were exchanged in clear before (STARTTLS): the driver first looks whether the
+            peer has already sent something, and if so hands that to `Relay.receive` instead (it is
+            injection, RFC 3207 6), sending nothing.
+        early: octets that came ahead of the handshake and belong to it: what followed a PROXY header.
     """
 
     side: Leg
     reply: bytes = b""
+    is_upgrade: bool = False
     early: bytes = b""
 
 

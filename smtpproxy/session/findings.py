@@ -49,6 +49,7 @@ FINDINGS: Final[dict[str, str]] = {
     "upstream-tls": "TLS with the server failed",
     "client-tls": "TLS with the client failed",
     "limit": "too many sessions",
+    "recording-failed": "sessions cannot be recorded, and the operator asked to refuse them then",
     "timeout": "nothing was heard for too long",
     "shutdown": "smtpproxy was stopped",
     "held-too-much": "the client sent more ahead of a reply than smtpproxy holds back",

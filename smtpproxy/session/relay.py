@@ -128,7 +128,6 @@ class Relay(Turns):
         elif self._options.server_tls == "implicit" and not self._options.is_tunnel:
             self._server_is_switching = True
             self._do(fx.StartTls("server"))
-            self._do(fx.Wait(self._options.handshake_timeout_s, "handshake-server"))
         else:
             self._server_is_up()
 
@@ -186,7 +185,7 @@ class Relay(Turns):
         self._reset_by(side)
 
     def tls_starting(self, side: Leg, at: float) -> None:
-        """The driver found no early octets: the 220 goes out and the handshake begins."""
+        """TLS begins on that side; after STARTTLS: no early octets were found, and the 220 goes out."""
         self._t = at
         self._on_tls_starting(side)
         self._do(fx.Wait(self._options.handshake_timeout_s, f"handshake-{side}"))

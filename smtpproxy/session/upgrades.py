@@ -86,7 +86,7 @@ class Upgrades(Answers):
     def _switch_server(self) -> None:
         """Let TLS begin on the server's leg; from here any octet of it in clear is injection."""
         self._server_is_switching = True
-        self._do(fx.StartTls("server"))
+        self._do(fx.StartTls("server", is_upgrade=True))
 
     # -- STARTTLS said by the client
 
@@ -114,7 +114,7 @@ class Upgrades(Answers):
             self._after_reply(owed, code)
             return
         self._pending_reply = (code, raw, owed.n)
-        self._do(fx.StartTls("client", raw))
+        self._do(fx.StartTls("client", raw, is_upgrade=True))
 
     def _on_tls_starting(self, side: Leg) -> None:
         """The driver has found no early octets and sends the 220."""
@@ -161,7 +161,7 @@ class Upgrades(Answers):
             self._server_is_switching = False
             self._reply_line.clear()
             if self._pending_reply is not None:
-                self._do(fx.StartTls("client", self._pending_reply[1]))
+                self._do(fx.StartTls("client", self._pending_reply[1], is_upgrade=True))
             elif self._trigger:
                 self._is_upgrade_due = False
                 line, self._trigger = self._trigger, b""

@@ -11,7 +11,36 @@ MAX_LINE_BYTES: Final = 64 * 1024
 """What is kept of a line in one piece. RFC 4954 4 allows 12,288 octets; longer ones pass in pieces."""
 
 KNOWN_VERBS: Final[frozenset[str]] = frozenset(
-    ["EHLO", "HELO", "LHLO", "MAIL", "RCPT", "SEND", "SOML", "SAML", "DATA", "BDAT", "BURL", "RSET", "NOOP", "QUIT", "VRFY", "EXPN", "HELP", "ETRN", "STARTTLS", "AUTH", "XCLIENT", "XFORWARD", "TURN", "ATRN", "XEXCH50", "X-EXPS", "X-ANONYMOUSTLS", "X-LINK2STATE"]
+    [
+        "EHLO",
+        "HELO",
+        "LHLO",
+        "MAIL",
+        "RCPT",
+        "SEND",
+        "SOML",
+        "SAML",
+        "DATA",
+        "BDAT",
+        "BURL",
+        "RSET",
+        "NOOP",
+        "QUIT",
+        "VRFY",
+        "EXPN",
+        "HELP",
+        "ETRN",
+        "STARTTLS",
+        "AUTH",
+        "XCLIENT",
+        "XFORWARD",
+        "TURN",
+        "ATRN",
+        "XEXCH50",
+        "X-EXPS",
+        "X-ANONYMOUSTLS",
+        "X-LINK2STATE",
+    ]
 )
 _VERBS: Final[dict[bytes, str]] = {verb.encode(): verb for verb in KNOWN_VERBS}
 _MAX_BDAT = 2**63 - 1

@@ -26,7 +26,51 @@ HIDDEN_BY_DEFAULT: Final[dict[str, str]] = {
 """Keywords that do not reach the client unless the route says so, each with the reason."""
 
 KNOWN_KEYWORDS: Final[frozenset[str]] = frozenset(
-    ["STARTTLS", "AUTH", "SIZE", "PIPELINING", "CHUNKING", "BINARYMIME", "8BITMIME", "SMTPUTF8", "DSN", "ENHANCEDSTATUSCODES", "DELIVERBY", "FUTURERELEASE", "MT-PRIORITY", "LIMITS", "NO-SOLICITING", "ETRN", "VRFY", "EXPN", "HELP", "REQUIRETLS", "PRDR", "CHECKPOINT", "SEND", "SOML", "SAML", "BURL", "CONPERM", "CONNEG", "MTRK", "UTF8SMTP", "RRVS", "VERP", "XDEBUG", "XSHADOW", "XSHADOWREQUEST", "XOORG", "XPROXY", "XPROXYFROM", "XPROXYTO", "XRDST", "XSESSIONPARAMS", "XMESSAGECONTEXT", "TIME"]
+    [
+        "STARTTLS",
+        "AUTH",
+        "SIZE",
+        "PIPELINING",
+        "CHUNKING",
+        "BINARYMIME",
+        "8BITMIME",
+        "SMTPUTF8",
+        "DSN",
+        "ENHANCEDSTATUSCODES",
+        "DELIVERBY",
+        "FUTURERELEASE",
+        "MT-PRIORITY",
+        "LIMITS",
+        "NO-SOLICITING",
+        "ETRN",
+        "VRFY",
+        "EXPN",
+        "HELP",
+        "REQUIRETLS",
+        "PRDR",
+        "CHECKPOINT",
+        "SEND",
+        "SOML",
+        "SAML",
+        "BURL",
+        "CONPERM",
+        "CONNEG",
+        "MTRK",
+        "UTF8SMTP",
+        "RRVS",
+        "VERP",
+        "XDEBUG",
+        "XSHADOW",
+        "XSHADOWREQUEST",
+        "XOORG",
+        "XPROXY",
+        "XPROXYFROM",
+        "XPROXYTO",
+        "XRDST",
+        "XSESSIONPARAMS",
+        "XMESSAGECONTEXT",
+        "TIME",
+    ]
 ) | frozenset(HIDDEN_BY_DEFAULT)
 
 _KEYWORD = re.compile(rb"250[ \-]([^\s=]+)")

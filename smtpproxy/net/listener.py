@@ -1,0 +1,241 @@
+"""Listening sockets of all routes: binds, accepts within limits, and stops gracefully; runs no session itself."""
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from smtpproxy.endpoints import Endpoint
+from smtpproxy.errors import ServiceError
+from smtpproxy.net.driver import Session
+from smtpproxy.net.route import Recording, Route
+from smtpproxy.net.timers import Timers
+
+BACKLOG: Final = 1024
+REFUSALS: Final = 64
+"""Sessions over the limit that are told so; beyond these connections are just closed."""
+EMFILE_PAUSE_S: Final = 0.1
+_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+async def serve_routes(
+    routes: Sequence[Route],
+    recording: Recording,
+    *,
+    shutdown: trio.Event,
+    task_status: trio.TaskStatus[list[Endpoint]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `shutdown` is set, then end gracefully.
+
+    Starts with the endpoints that are really listened on (port 0 resolved), in the order of the routes.
+    Cancelled, it cuts all sessions; either way it closes every socket it opened.
+
+    Raises:
+        ServiceError: an address cannot be listened on; says which and why.
+    """
+    server = _Server(recording)
+    with contextlib.ExitStack() as sockets:
+        bound: list[tuple[Route, list[socket.socket]]] = []
+        for route in routes:
+            endpoint, listeners = _bind(route.listen, sockets)
+            bound.append((replace(route, listen=endpoint), listeners))
+        async with trio.open_nursery() as background:
+            background.start_soon(server.timers.run)
+            async with trio.open_nursery() as sessions:
+                async with trio.open_nursery() as accepting:
+                    for route, listeners in bound:
+                        for listener in listeners:
+                            accepting.start_soon(server.accept, listener, route, sessions)
+                    task_status.started([route.listen for route, _ in bound])
+                    await shutdown.wait()
+                    accepting.cancel_scope.cancel()
+                sockets.close()
+                deadline_s = max(route.limits.shutdown_timeout_s for route in routes)
+                await server.wind_down(deadline_s)
+            background.cancel_scope.cancel()
+
+
+class _Server:
+    """The sessions that run, over all routes."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.timers = Timers()
+        self._recording = recording
+        self._sessions: set[Session] = set()
+        self._by_address: Counter[str] = Counter()
+        self._refusing = 0
+        self._empty = trio.Event()
+
+    async def accept(self, listener: socket.socket, route: Route, sessions: trio.Nursery) -> None:
+        """Accept connections of one socket, for ever."""
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            # Everything that is there by now; the cap keeps other tasks running under a flood.
+            for _ in range(64):
+                try:
+                    sock, address = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _OUT_OF_FILES:
+                        await trio.sleep(EMFILE_PAUSE_S)
+                    # Otherwise the client has left again already (ECONNABORTED and its like).
+                    break
+                self._begin(sock, address, route, sessions)
+
+    def _begin(self, sock: socket.socket, address: object, route: Route, sessions: trio.Nursery) -> None:
+        host, peer = _name_of(address)
+        refusal = self._refusal(host, route)
+        if refusal is not None and self._refusing >= REFUSALS:
+            sock.close()
+            return
+        sock.setblocking(False)
+        sessions.start_soon(self._run, sock, host, peer, route, refusal)
+
+    def _refusal(self, host: str, route: Route) -> tuple[str, str] | None:
+        limits = route.limits
+        if len(self._sessions) - self._refusing >= limits.max_sessions:
+            return "limit", f"too many sessions (limit {limits.max_sessions}); try again later"
+        if limits.max_sessions_per_address and self._by_address[host] >= limits.max_sessions_per_address:
+            return "limit", f"too many sessions from your address (limit {limits.max_sessions_per_address})"
+        refused = self._recording.refusal()
+        return None if refused is None else ("recording-failed", refused)
+
+    async def _run(
+        self, sock: socket.socket, host: str, peer: str, route: Route, refusal: tuple[str, str] | None
+    ) -> None:
+        session = Session(sock, peer, route, self._recording, self.timers)
+        self._sessions.add(session)
+        self._by_address[host] += 1
+        self._refusing += refusal is not None
+        try:
+            await session.run(refusal)
+        finally:
+            self._sessions.discard(session)
+            self._by_address[host] -= 1
+            if not self._by_address[host]:
+                del self._by_address[host]
+            self._refusing -= refusal is not None
+            if not self._sessions:
+                self._empty.set()
+
+    async def wind_down(self, deadline_s: float) -> None:
+        """Let sessions end by themselves, up to the deadline; then end them."""
+        # Let sessions begin that were accepted a moment ago.
+        await trio.lowlevel.checkpoint()
+        for session in list(self._sessions):
+            session.shutdown()
+        with trio.move_on_after(deadline_s):
+            await self._wait_until_empty()
+        for session in list(self._sessions):
+            session.cut()
+        await self._wait_until_empty()
+
+    async def _wait_until_empty(self) -> None:
+        while self._sessions:
+            self._empty = trio.Event()
+            await self._empty.wait()
+
+
+def _name_of(address: object) -> tuple[str, str]:
+    """The peer's host (for limits) and its address for people; a unix socket's peer has no name."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host = str(address[0])
+        return host, f"[{host}]:{address[1]}" if ":" in host else f"{host}:{address[1]}"
+    return "unix", "unix"
+
+
+def _bind(listen: Endpoint, sockets: contextlib.ExitStack) -> tuple[Endpoint, list[socket.socket]]:
+    """Listen on every address that the host stands for, on one port.
+
+    Raises:
+        ServiceError: says which address and why.
+    """
+    if listen.path:
+        return listen, [_bind_unix(listen.path, sockets)]
+    try:
+        found = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+        )
+    except socket.gaierror:
+        raise ServiceError(f"cannot listen on {listen}: the host name is not known") from None
+    listeners: list[socket.socket] = []
+    port = listen.port
+    for family, _, _, _, address in dict.fromkeys(found):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sockets.callback(sock.close)
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            sock.bind((address[0], port, *address[2:]))
+            sock.listen(BACKLOG)
+        except OSError as error:
+            if listeners and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue  # the host has another address that works, and no such family here
+            raise ServiceError(f"cannot listen on {listen}: {_why(error)}") from None
+        port = sock.getsockname()[1]
+        listeners.append(sock)
+    return listen.with_port(port), listeners
+
+
+def _bind_unix(path: str, sockets: contextlib.ExitStack) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sockets.callback(sock.close)
+    sock.setblocking(False)
+    try:
+        _remove_stale(path)
+        # The socket is made private: whoever may connect is for the operator to say.
+        previous = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(previous)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise ServiceError(f"cannot listen on unix:{path}: {_why(error)}") from None
+    sockets.callback(_unlink, path)
+    return sock
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket that nobody listens on any more; anything else in the way stays."""
+    try:
+        is_socket = stat.S_ISSOCK(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return
+    if not is_socket:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+
+
+def _unlink(path: str) -> None:
+    with contextlib.suppress(OSError):
+        Path(path).unlink()
+
+
+def _why(error: OSError) -> str:
+    match error.errno:
+        case errno.EADDRINUSE:
+            return (
+                "the address is in use; stop what listens there, or choose another port (0 takes a free one)"
+            )
+        case errno.EACCES:
+            return "permission denied; ports below 1024 are for root: choose another, such as 1025"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address"
+        case _:
+            return os.strerror(error.errno).lower() if error.errno else str(error)

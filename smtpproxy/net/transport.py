@@ -1,0 +1,412 @@
+"""One side's socket: octets in, wire octets out, TLS in place; it knows nothing of SMTP or of the other side.
+
+`ssl.MemoryBIO` over a raw non-blocking socket, because STARTTLS needs a transport that owns its buffers: what
+was read in clear can be told from what belongs to TLS, and alerts are flushed before a failure is reported.
+
+Sending never waits. It encrypts at once, tries the socket once, and what the socket would not take stays in a
+queue for `flush`, which runs only while there is something in it. FIN, RST and close are items of that queue,
+so that nothing overtakes anything.
+"""
+
+import contextlib
+import socket
+import ssl
+import struct
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+import trio
+
+READ_BYTES: Final = 64 * 1024
+_HANDSHAKE_TYPES: Final = (0x15, 0x16)
+"""First octet of a TLS record during a handshake: alert, handshake (RFC 8446 5.1)."""
+_RESET: Final = struct.pack("ii", 1, 0)
+
+_Mark: TypeAlias = Literal["fin", "rst", "close"]
+
+
+@dataclass(frozen=True, slots=True)
+class Eof:
+    """The peer will say no more; truncated: under TLS, without close_notify."""
+
+    is_truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PeerReset:
+    """The peer reset the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsUp:
+    """The handshake is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsDown:
+    """TLS failed; the alert, if any, is already queued.
+
+    Attributes:
+        error: what OpenSSL or the socket said.
+        is_late: octets had been exchanged under TLS before: this is no failed handshake.
+    """
+
+    error: Exception
+    is_late: bool = False
+
+
+Received: TypeAlias = bytes | Eof | PeerReset | TlsUp | TlsDown
+
+
+class Transport:
+    """One connected socket.
+
+    Attributes:
+        queued: octets that wait for the socket.
+        ssl_object: of the handshake or the session under TLS, else None.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_drained",
+        "_has_close_notify",
+        "_has_octets",
+        "_inb",
+        "_is_broken",
+        "_is_ending",
+        "_is_handshaking",
+        "_is_upgrade",
+        "_outb",
+        "_plain",
+        "_queue",
+        "_sock",
+        "is_flushing",
+        "queued",
+        "ssl_object",
+    )
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Take over a connected non-blocking socket."""
+        self._sock = sock
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.ssl_object: ssl.SSLObject | None = None
+        self.queued = 0
+        self.is_flushing = False
+        self._queue: deque[bytes | memoryview | _Mark] = deque()
+        self._plain: list[bytes | _Mark] = []
+        self._drained: trio.Event | None = None
+        self._inb: ssl.MemoryBIO
+        self._outb: ssl.MemoryBIO
+        self._is_handshaking = False
+        self._is_upgrade = False
+        self._has_octets = False
+        self._has_close_notify = False
+        self._is_ending = False
+        self._is_broken = False
+        self._closed = False
+
+    # -- TLS
+
+    def start_tls(
+        self,
+        context: ssl.SSLContext,
+        *,
+        is_server: bool,
+        hostname: str | None,
+        is_upgrade: bool,
+        early: bytes = b"",
+    ) -> None:
+        """Begin a handshake; the side's reader drives it and gets TlsUp or TlsDown.
+
+        Args:
+            context: of the leg.
+            is_server: whether we are TLS's server.
+            hostname: the name to check and to send as SNI (not for addresses).
+            is_upgrade: octets in clear came before: the first that is no TLS record is handed out as it is.
+            early: octets of the handshake that were read before.
+        """
+        self._inb, self._outb = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.ssl_object = context.wrap_bio(
+            self._inb, self._outb, server_side=is_server, server_hostname=hostname or None
+        )
+        self._is_handshaking = True
+        self._is_upgrade = is_upgrade
+        if early:
+            self._inb.write(early)
+        elif not is_server:
+            # Our ClientHello goes out now; it cannot fail.
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.ssl_object.do_handshake()
+            self._write_pending()
+
+    def _shake(self) -> TlsUp | TlsDown | None:
+        assert self.ssl_object is not None
+        try:
+            self.ssl_object.do_handshake()
+        except ssl.SSLWantReadError:
+            self._write_pending()
+            return None
+        except (ssl.SSLError, ValueError) as error:
+            # The peer is told why: without the flush it would see a bare EOF.
+            self._write_pending()
+            self._is_handshaking = False
+            self._is_broken = True
+            return TlsDown(error)
+        self._write_pending()
+        self._is_handshaking = False
+        plain, self._plain = self._plain, []
+        for item in plain:
+            if item == "fin":
+                self._end_write()
+            elif isinstance(item, bytes):
+                self.send(item)
+            else:
+                self._put_mark(item)
+        return TlsUp()
+
+    def _write_pending(self) -> None:
+        if self._outb.pending:
+            self._put(self._outb.read())
+
+    # -- reading
+
+    def receive_nowait(self) -> bytes:
+        """What the socket has right now, in clear; empty where it has nothing."""
+        try:
+            return self._sock.recv(READ_BYTES)
+        except OSError:
+            return b""
+
+    async def receive(self) -> Received:
+        """Wait for the next thing from the peer.
+
+        Cancellation loses nothing. Raises trio.ClosedResourceError once the socket was closed by us.
+        """
+        if self.ssl_object is not None:
+            item = self._advance_tls()
+            if item is not None:
+                await trio.lowlevel.checkpoint()
+                return item
+        while True:
+            if self._closed:
+                raise trio.ClosedResourceError
+            await trio.lowlevel.wait_readable(self._sock)
+            if self._closed:
+                raise trio.ClosedResourceError
+            try:
+                data = self._sock.recv(READ_BYTES)
+            except BlockingIOError:
+                continue
+            except OSError:
+                if self._is_handshaking:
+                    self._is_handshaking = False
+                    return TlsDown(ConnectionResetError())
+                return PeerReset()
+            if self.ssl_object is None:
+                return data or Eof()
+            if not data:
+                return self._on_eof()
+            if self._is_upgrade:
+                if data[0] not in _HANDSHAKE_TYPES:
+                    return data
+                self._is_upgrade = False
+            self._inb.write(data)
+            item = self._advance_tls()
+            if item is not None:
+                return item
+
+    def _on_eof(self) -> Received:
+        if self._is_handshaking:
+            self._is_handshaking = False
+            return TlsDown(EOFError())
+        return Eof(is_truncated=not self._has_close_notify)
+
+    def _advance_tls(self) -> Received | None:
+        if self._is_handshaking:
+            return self._shake() if self._inb.pending else None
+        assert self.ssl_object is not None
+        if self._has_close_notify or self._is_broken:
+            return None
+        read = self.ssl_object.read
+        parts: list[bytes] = []
+        failure: Exception | None = None
+        try:
+            while True:
+                part = read(READ_BYTES)
+                if not part:
+                    self._has_close_notify = True
+                    break
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self._has_close_notify = True
+        except ssl.SSLError as error:
+            failure = error
+        if self._outb.pending:
+            self._write_pending()
+        if parts:
+            self._has_octets = True
+            # A failure behind these octets shows again at the next read.
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        if failure is not None:
+            self._is_broken = True
+            return TlsDown(failure, is_late=self._has_octets)
+        return Eof() if self._has_close_notify else None
+
+    # -- writing
+
+    def send(self, data: bytes) -> None:
+        """Hand octets to the peer; never waits."""
+        if self._is_ending:
+            return
+        if self.ssl_object is None:
+            self._put(data)
+        elif self._is_handshaking:
+            self._plain.append(data)
+        elif not self._is_broken:
+            try:
+                self.ssl_object.write(data)
+            except ssl.SSLError:
+                self._is_broken = True
+                return
+            self._put(self._outb.read())
+
+    def _put(self, wire: bytes) -> None:
+        if not wire or self._closed:
+            return
+        if not self._queue:
+            try:
+                sent = self._sock.send(wire)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                # The reader of this side learns of it from the socket itself.
+                return
+            if sent == len(wire):
+                return
+            self._queue.append(memoryview(wire)[sent:])
+            self.queued += len(wire) - sent
+        else:
+            self._queue.append(wire)
+            self.queued += len(wire)
+
+    def half_close(self) -> None:
+        """Say no more: close_notify under TLS, then FIN, behind what is queued."""
+        if self._is_ending:
+            return
+        self._is_ending = True
+        if self._is_handshaking:
+            self._plain.append("fin")
+        else:
+            self._end_write()
+
+    def _end_write(self) -> None:
+        if self.ssl_object is not None and not self._is_broken:
+            # Raises where the peer's close_notify is not in yet; ours is written all the same.
+            with contextlib.suppress(ssl.SSLError, ValueError):
+                self.ssl_object.unwrap()
+            self._write_pending()
+        self._put_mark("fin")
+
+    def close(self) -> None:
+        """Close behind what is queued; a handshake that does not stand by now is given up."""
+        if self._closed:
+            return
+        if not self._is_ending and not self._is_handshaking:
+            self.half_close()
+        self._is_ending = True
+        self._put_mark("close")
+
+    def reset(self) -> None:
+        """Close with RST at once, whatever is queued (SO_LINGER 0)."""
+        self._queue.clear()
+        self.queued = 0
+        self._put_mark("rst")
+
+    def _put_mark(self, mark: _Mark) -> None:
+        if self._queue:
+            self._queue.append(mark)
+        else:
+            self._carry_out(mark)
+
+    def _carry_out(self, mark: _Mark) -> None:
+        if self._closed:
+            return
+        if mark == "fin":
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+            return
+        if mark == "rst":
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._closed = True
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+        if self._drained is not None:
+            self._drained.set()
+
+    @property
+    def needs_flush(self) -> bool:
+        """Whether something waits that no running flush will see to."""
+        return bool(self._queue) and not self.is_flushing
+
+    async def flush(self) -> None:
+        """Write the queue out as the socket takes it; returns when it is empty or the socket is gone.
+
+        Cancellation leaves the rest in the queue.
+        """
+        self.is_flushing = True
+        queue = self._queue
+        try:
+            while queue and not self._closed:
+                head = queue[0]
+                if isinstance(head, str):
+                    queue.popleft()
+                    self._carry_out(head)
+                    continue
+                try:
+                    sent = self._sock.send(head)
+                except BlockingIOError:
+                    await trio.lowlevel.wait_writable(self._sock)
+                    continue
+                except OSError:
+                    self._drop_octets()
+                    continue
+                self.queued -= sent
+                if sent == len(head):
+                    queue.popleft()
+                else:
+                    queue[0] = memoryview(head)[sent:]
+                if self._drained is not None:
+                    self._drained.set()
+                    self._drained = None
+        except trio.ClosedResourceError:
+            pass
+        finally:
+            self.is_flushing = False
+
+    def _drop_octets(self) -> None:
+        """The peer takes nothing more; FIN and close still have their turn."""
+        marks = [item for item in self._queue if isinstance(item, str)]
+        self._queue.clear()
+        self._queue.extend(marks)
+        self.queued = 0
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
+
+    async def wait_below(self, mark: int) -> None:
+        """Return when fewer than `mark` octets wait, or the socket is closed."""
+        while self.queued >= mark and not self._closed:
+            if self._drained is None:
+                self._drained = trio.Event()
+            await self._drained.wait()
+
+    def abandon(self) -> None:
+        """Close at once, whatever is queued."""
+        self._queue.clear()
+        self.queued = 0
+        self._carry_out("close")
