@@ -1,4 +1,4 @@
-"""AUTH as it goes wrong: split, cancelled, refused, echoed; the server gets every octet, files get no secret."""
+"""AUTH as it goes wrong: split, cancelled, refused, echoed; the server gets all of it, files no secret."""
 
 import base64
 import hashlib

@@ -1,4 +1,4 @@
-"""TLS that fails: whose certificate is not trusted, who is told, in which words, and what is recorded of it."""
+"""TLS that fails: whose certificate is not trusted, who is told, in which words, and what is recorded."""
 
 import datetime
 import re
@@ -50,11 +50,8 @@ def test_bad_upstream_certificate_is_a_421_with_the_reason(
             serve_ehlo(end, "STARTTLS")
             end.hear(b"STARTTLS\r\n")
             end.say(b"220 go\r\n")
-        with pytest.raises(ssl.SSLError, match="(?i)alert"):
+        with pytest.raises(ssl.SSLError, match="ALERT"):
             end.start_tls(context)
-            # An expired or misnamed certificate may be noticed only after the server is content (TLS 1.3).
-            end.line()
-            assert end.ended == ""
 
     with ScriptedServer(server) as provider:
         route = ("smtp://127.0.0.1:0", f"{scheme}://localhost:{provider.port}")
@@ -151,9 +148,11 @@ def test_app_that_we_cannot_agree_with_gets_an_alert(stage: Stage) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("AES128-SHA256")  # RSA key exchange: our leaves have EC keys
 
-    with stage.play(End.to_end, "smtps-smtp") as app:
-        with pytest.raises(ssl.SSLError, match="ALERT_HANDSHAKE_FAILURE|alert handshake failure"):
-            app.start_tls(context, server_name="localhost")
+    with (
+        stage.play(End.to_end, "smtps-smtp") as app,
+        pytest.raises(ssl.SSLError, match="ALERT_HANDSHAKE_FAILURE"),
+    ):
+        app.start_tls(context, server_name="localhost")
 
     session = stage.session()
     assert session.of("tls", leg="client")[0]["alert"] == "handshake_failure"
