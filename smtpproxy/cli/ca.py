@@ -1,13 +1,20 @@
 """`smtpproxy ca`: makes, shows and exports the development CA; it knows no app (that is `trust`)."""
 
 import json
+import os
 import shlex
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from smtpproxy.cli.options import CONFIG_VARIABLE
+from smtpproxy.config.paths import CONFIG_NAME, default_certs
+from smtpproxy.config.readers import read_path
+from smtpproxy.errors import ConfigError
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -23,12 +30,23 @@ def certs_option(command: _Command) -> _Command:
 
 
 def certs_folder(certs: str | None) -> Path:
-    """The folder that was asked for, or the default one."""
+    """The flag, the variable, the `certs` key of smtpproxy.toml, or the default: as for `run`.
+
+    Raises:
+        ConfigError: smtpproxy.toml cannot be read, or says no path there.
+    """
     if certs:
         return Path(certs).expanduser()
-    from smtpproxy.config.paths import default_certs
-
-    return default_certs()
+    path = Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME)
+    if not path.is_file():
+        return default_certs()
+    try:
+        value = tomllib.loads(path.read_bytes().decode()).get("certs")
+        return default_certs() if value is None else read_path(value, path.absolute().parent)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"the certs folder cannot be looked up in {path}: {error}; --certs DIR names it"
+        ) from None
 
 
 @click.group("ca")

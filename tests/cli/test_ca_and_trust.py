@@ -52,6 +52,21 @@ def test_show_says_the_same_to_people_and_programs(tmp_path: Path) -> None:
     assert all(value in shown for value in facts.values())
 
 
+def test_they_mean_the_folder_that_run_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    run(ca, "create")
+    default = Authority.load(tmp_path / "config" / "smtpproxy" / "certs").sha256
+    (tmp_path / "smtpproxy.toml").write_text('certs = "mine"\n')
+    run(ca, "create")
+    assert Authority.load(tmp_path / "mine").sha256 != default
+    run(ca, "create", SMTPPROXY_CERTS=str(tmp_path / "variable"))
+    assert (tmp_path / "variable" / "ca.pem").exists()
+    (tmp_path / "smtpproxy.toml").write_text("certs = 7\n")
+    with pytest.raises(ConfigError, match=r"looked up in smtpproxy\.toml: must be a path; --certs DIR"):
+        run(ca, "create")
+
+
 def test_export_writes_the_certificate_and_nothing_of_the_key(tmp_path: Path) -> None:
     authority = Authority.create(tmp_path / "certs")
     certs = str(tmp_path / "certs")
