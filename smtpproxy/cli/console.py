@@ -6,9 +6,10 @@ that goes away is never an error: mail flows on.
 
 import contextlib
 import os
+import select
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +19,10 @@ from smtpproxy import __version__
 from smtpproxy.config.checks import warnings_of
 from smtpproxy.config.model import Config
 from smtpproxy.endpoints import Endpoint
-from smtpproxy.errors import RecordingError, ServiceError
+from smtpproxy.errors import ServiceError
 from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.transcript import Line, Style, Transcript
-from smtpproxy.recording.codec import UnknownEvent, decode, splice_seq
+from smtpproxy.recording.codec import LineError, UnknownEvent, decode, splice_seq
 from smtpproxy.service.ready import Ready, render_ready_line
 from smtpproxy.store.contract import Removed, Row
 
@@ -41,30 +42,38 @@ _COLOURS: Final[dict[Style, str]] = {
 
 
 class Output:
-    """A file descriptor that is written to until its reader is gone."""
+    """A file descriptor that is written to until its reader is gone.
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self.is_gone = False
+    Attributes:
+        is_gone: nothing is written any more.
+    """
+
+    def __init__(self, fd: int | None, *, on_failure: Callable[[str], None] | None = None) -> None:
+        """Write to `fd`, or nowhere; `on_failure` is told why no more is written."""
+        self._fd = -1 if fd is None else fd
+        self._on_failure = on_failure
+        self.is_gone = fd is None
 
     def write(self, data: bytes) -> None:
-        """Write all of it, or nothing any more once the other end is gone or the disk refuses."""
+        """Write all of it, or nothing any more once the other end is gone or the disk refuses; may block."""
         rest = memoryview(data)
         while rest and not self.is_gone:
             try:
                 rest = rest[os.write(self._fd, rest) :]
-            except OSError:
+            except BlockingIOError:
+                # Somebody who shares the pipe with us made it non-blocking.
+                select.select([], [self._fd], [])
+            except OSError as error:
                 self.is_gone = True
+                if self._on_failure is not None:
+                    self._on_failure(error.strerror or str(error))
 
     @property
     def is_coloured(self) -> bool:
         """Whether a person with colours looks at it (https://no-color.org)."""
         if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
             return False
-        try:
-            return os.isatty(self._fd)
-        except OSError:
-            return False
+        return os.isatty(self._fd)
 
 
 class Console:
@@ -81,10 +90,11 @@ class Console:
             ServiceError: the transcript's file cannot be opened.
         """
         self._config = config
-        self._output = Output(sys.stdout.fileno())
+        # Python says None where the descriptor was closed at the start: its number may be anything by now.
+        self._output = Output(None if sys.stdout is None else sys.stdout.fileno())
         self.watchers: list[EventLines | LiveTranscript] = []
         if config.log is not None:
-            self.watchers.append(LiveTranscript(open_log(config.log)))
+            self.watchers.append(LiveTranscript(open_log(config.log, report=self.report)))
         if not config.is_quiet:
             self.watchers.append(EventLines(self._output) if config.is_json else LiveTranscript(self._output))
 
@@ -92,7 +102,11 @@ class Console:
         """Tell the addresses, and what should be known about them."""
         for warning in warnings_of(self._config):
             self.report(f"warning: {warning}")
-        text = render_ready_line(ready) if self._config.is_json else render_header(ready).encode()
+        text = (
+            render_ready_line(ready)
+            if self._config.is_json
+            else render_header(ready).encode("utf-8", "backslashreplace")
+        )
         self._output.write(text)
 
     def report(self, text: str) -> None:
@@ -145,7 +159,7 @@ class LiveTranscript:
     def _lines(self, row: Row) -> list[Line]:
         try:
             event = decode(row[3])
-        except RecordingError as error:
+        except LineError as error:
             return [Line(text=f"*** an event cannot be shown: {escape(str(error))}", style="failure")]
         return [] if isinstance(event, UnknownEvent) else self._transcript.render(event)
 
@@ -153,7 +167,7 @@ class LiveTranscript:
         return f"{_COLOURS[line.style]}{line.text}{_PLAIN}\n" if self._is_coloured else f"{line.text}\n"
 
 
-def open_log(path: Path) -> Output:
+def open_log(path: Path, *, report: Callable[[str], None]) -> Output:
     """A text file to append the transcript to, readable for its owner only.
 
     Raises:
@@ -166,7 +180,7 @@ def open_log(path: Path) -> Output:
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise ServiceError(f"the transcript cannot be written to {path}: not a regular file")
-    return Output(fd)
+    return Output(fd, on_failure=lambda why: report(f"the transcript in {path} ends here: {why}"))
 
 
 def render_header(ready: Ready) -> str:
@@ -178,7 +192,7 @@ def render_header(ready: Ready) -> str:
     lines.append(f"  recording  {ready.store or 'nothing (--store none)'}")
     lines.append(f"  authority  {ready.ca}")
     lines.append(f"  try        {_line_to_try(ready.listen)}")
-    return "\n".join(lines) + "\n\n"
+    return "".join(f"{escape(line)}\n" for line in lines) + "\n"
 
 
 def _line_to_try(listens: Sequence[Endpoint]) -> str:

@@ -1,4 +1,4 @@
-"""The tables of docs/configuration.md, rendered from the settings that the program runs; it writes no file."""
+"""The tables of docs/configuration.md, rendered from the table of settings; it writes no file."""
 
 from collections.abc import Iterable
 
@@ -17,9 +17,14 @@ def _render_table(settings: Iterable[Setting]) -> str:
     for setting in settings:
         # A bar would end the cell, in code spans too.
         takes = " " + setting.takes.replace("|", r"\|") if setting.takes else ""
-        rows.append(
-            f"| `{setting.flag}{takes}` | `{setting.key}` | `{setting.variable}` | {_default(setting)} | {setting.help} |"
+        cells = (
+            f"`{setting.flag}{takes}`",
+            f"`{setting.key}`",
+            f"`{setting.variable}`",
+            _default(setting),
+            setting.help,
         )
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 

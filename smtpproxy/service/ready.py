@@ -1,5 +1,6 @@
 """What is known once every listener is up, as people and scripts are told it."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -32,7 +33,12 @@ def render_ready_line(ready: Ready) -> bytes:
         "listen": [str(endpoint) for endpoint in ready.listen],
         "upstream": [str(endpoint) for endpoint in ready.upstream],
         "web": ready.web,
-        "store": None if ready.store is None else str(ready.store),
-        "ca": str(ready.ca),
+        "store": None if ready.store is None else _text(ready.store),
+        "ca": _text(ready.ca),
     }
     return msgspec.json.encode(line) + b"\n"
+
+
+def _text(path: Path) -> str:
+    """A path as JSON can hold it: names that are not UTF-8 get escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -6,16 +6,19 @@ It knows configuration, certificates and the sandbox, and neither sockets nor th
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from smtpproxy.config.model import Config, RouteConfig
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ServiceError
 from smtpproxy.net.route import Limits, Route
-from smtpproxy.sandbox import Sandbox
 from smtpproxy.session.decisions import Policy
 from smtpproxy.session.options import RelayOptions, ServerTls
 from smtpproxy.tls.authority import Authority
 from smtpproxy.tls.contexts import make_client_leg_context, make_server_leg_context
+
+if TYPE_CHECKING:
+    from smtpproxy.sandbox import Sandbox
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 CLIENT_LEG_KEYLOG = "client-leg.keys"
@@ -38,12 +41,12 @@ def build_routes(config: Config, authority: Authority, *, limits: Limits) -> lis
         ServiceError: the keylog folder cannot be made.
     """
     _make_folder(config.keylog)
-    sandbox = Sandbox()
+    sandbox = _sandbox() if any(route.upstream.is_sandbox for route in config.routes) else None
     return [_route(route, config, authority, sandbox, limits) for route in config.routes]
 
 
 def _route(
-    route: RouteConfig, config: Config, authority: Authority, sandbox: Sandbox, limits: Limits
+    route: RouteConfig, config: Config, authority: Authority, sandbox: "Sandbox | None", limits: Limits
 ) -> Route:
     listen, upstream = route.listen, route.upstream
     client, server = route.client_tls, route.server_tls
@@ -74,7 +77,7 @@ def _route(
         connect_to=route.connect_to,
         client_context=client_context,
         server_context=server_context,
-        make_policy=_sandbox_policy(sandbox, listen) if upstream.is_sandbox else None,
+        make_policy=None if sandbox is None or not upstream.is_sandbox else _policy_maker(sandbox, listen),
         is_tunnel=route.is_tunnel,
         limits=limits,
     )
@@ -110,7 +113,13 @@ def _names(route: RouteConfig) -> list[str]:
     return [name for name in dict.fromkeys(names) if name and name not in _WILDCARDS]
 
 
-def _sandbox_policy(sandbox: Sandbox, listen: Endpoint) -> Callable[[str], Policy]:
+def _sandbox() -> "Sandbox":
+    from smtpproxy.sandbox import Sandbox  # a proxy before a real server starts sooner without it
+
+    return Sandbox()
+
+
+def _policy_maker(sandbox: "Sandbox", listen: Endpoint) -> Callable[[str], Policy]:
     is_tls = listen.scheme == "smtps"
 
     def make_policy(client: str) -> Policy:
