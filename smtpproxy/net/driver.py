@@ -1,10 +1,10 @@
 """Runs one session: feeds the core what both sockets say, does what it asks for; it reads no SMTP itself.
 
 The one driver for relay, sandbox and mock. Each side has one reader task; nothing that reads one side ever
-waits to write the other: sending is never awaited, and while too much waits for one side the other is not read.
+waits to write the other: sending is never awaited, and while much waits for one side the other is not read.
 """
 
-import socket as socket_module
+import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ class Session:
     """One client connection, from accept to close."""
 
     def __init__(
-        self, sock: socket_module.socket, peer: str, route: Route, recording: Recording, timers: Timers
+        self, sock: socket.socket, peer: str, route: Route, recording: Recording, timers: Timers
     ) -> None:
         """Take over an accepted socket; `run` does the rest."""
         self._route = route

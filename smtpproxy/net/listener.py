@@ -1,4 +1,4 @@
-"""Listening sockets of all routes: binds, accepts within limits, and stops gracefully; runs no session itself."""
+"""Listening sockets of all routes: binds, accepts within limits, stops gracefully; runs no session itself."""
 
 import contextlib
 import errno

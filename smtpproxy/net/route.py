@@ -1,4 +1,4 @@
-"""What the listener and the driver need to know of a route, and what they ask of recording; built by service."""
+"""What listener and driver need to know of a route, and what they ask of recording; built by service."""
 
 import ssl
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from smtpproxy.session.options import RelayOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of time and number (DESIGN: what bad input and faults get). 0 sessions per address = no limit."""
+    """Bounds of time and number; 0 sessions per address = no limit."""
 
     max_sessions: int = 1000
     max_sessions_per_address: int = 0

@@ -21,6 +21,7 @@ import trio
 READ_BYTES: Final = 64 * 1024
 _HANDSHAKE_TYPES: Final = (0x15, 0x16)
 """First octet of a TLS record during a handshake: alert, handshake (RFC 8446 5.1)."""
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _RESET: Final = struct.pack("ii", 1, 0)
 
 _Mark: TypeAlias = Literal["fin", "rst", "close"]
@@ -156,6 +157,11 @@ class Transport:
             return TlsDown(error)
         self._write_pending()
         self._is_handshaking = False
+        if self.ssl_object.server_side and _QUICKACK is not None:
+            # TLS 1.3's last flight is the client's. Its next octets would wait for our delayed ACK (40 ms)
+            # where it leaves Nagle's algorithm on, since we send no ticket that could carry it.
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         plain, self._plain = self._plain, []
         for item in plain:
             if item == "fin":

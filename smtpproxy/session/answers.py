@@ -191,7 +191,7 @@ class Answers(Endings):
         self._add_reply(raw, code, answers=owed.n)
 
     def _is_for_optional(self, code: int) -> bool:
-        """Whether a reply is for a blank line (or a message refused before its end), or for what came after it."""
+        """Whether a reply is for a blank line (or a message refused early), or for what came after it."""
         return len(self._fifo) == 1 or 500 <= code < 600
 
     def _advance(self) -> None:

@@ -1,4 +1,4 @@
-"""A message on its way into the recording: pieces of at most 64 KiB, and what is odd in them; forwards nothing.
+"""A message on its way into the recording: pieces of at most 64 KiB, and what is odd in them.
 
 Pieces are cut at the last LF before 64 KiB, so that cuts do not depend on how the octets arrived.
 """

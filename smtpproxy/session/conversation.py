@@ -1,10 +1,9 @@
-"""What every part of the core shares: the session's events, its effects, and what is owed; it reads no octets.
+"""What every part of the core shares: the session's events, its effects, what is owed; reads no octets.
 
 The core is built in layers, each knowing only those below: Conversation (this one) → Endings → Answers →
 Upgrades → Turns → Relay.
 """
 
-from abc import ABC
 from collections import deque
 from collections.abc import Callable
 
@@ -70,7 +69,7 @@ class Expectation:
         self.remaining = remaining
 
 
-class Conversation(ABC):
+class Conversation:
     """State and vocabulary of one session."""
 
     def __init__(self, options: RelayOptions, *, session: str, policy: Policy | None) -> None:
@@ -104,6 +103,8 @@ class Conversation(ABC):
         self._reply_line = bytearray()
         self._reply_lines: list[bytes] = []
         self._is_opaque = False
+        self._is_fresh_after_tls = False
+        """TLS stands on the client's leg, and it has said nothing under it yet."""
 
     # -- effects
 

@@ -1,4 +1,4 @@
-"""How a session ends: EOF, reset, timeout, limit, shutdown, failure; each passed on as it came where it can be."""
+"""How a session ends: EOF, reset, timeout, limit, shutdown, failure; passed on as it came where it can be."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from smtpproxy.session.outcomes import outcome_of
 from smtpproxy.wire.replies import render_reply
 
 DRAIN_S: Final = 2.0
-"""How long what a client still says is read after it was told the end: closing with unread input makes RST."""
+"""How long what a client still says is read after the end: closing with unread input makes RST."""
 LINGER_S: Final = 10.0
 """How long a server may take to close after the client left and nothing is owed."""
 
@@ -40,6 +40,9 @@ class Endings(Conversation):
             return
         self._has_left["client"] = True
         self._note_cut()
+        if self._is_fresh_after_tls and not self._is_winding_up:
+            # GnuTLS clients finish the handshake, then leave without an alert when they distrust us.
+            self._add_finding("client-left-after-tls")
         self._record_unread(is_forwarded=self._can_forward and not self._is_winding_up)
         self._reason = self._reason or ("quit" if self._has_quit else "client-eof")
         if self._has_left["server"] or self._is_winding_up or self._state in ("waiting", "preface"):
@@ -50,7 +53,7 @@ class Endings(Conversation):
             self._pass_half_close()
 
     def _pass_half_close(self) -> None:
-        """Pass the client's FIN on; under TLS only once nothing is owed, since servers answer it by closing."""
+        """Pass the client's FIN on; under TLS only once nothing is owed: servers answer it by closing."""
         if self._is_half_closed or self._has_left["server"]:
             return
         if self._has_tls["server"] and self._fifo:
@@ -74,7 +77,7 @@ class Endings(Conversation):
     def _reset_by(self, side: Leg) -> None:
         """A RST: say who, and pass it on as RST, so that the other end sees the same error class."""
         if self._has_quit or self._is_winding_up:
-            # Closing with something unread in the buffer resets too: after QUIT this is how many clients leave.
+            # Closing with something unread resets too: after QUIT this is how many clients leave.
             return self._client_left() if side == "client" else self._server_left("server-reset")
         if side == "client":
             if self._is_final_reply_owed and not self._has_left["server"]:

@@ -1,4 +1,4 @@
-"""What happened in a session, as values; each becomes one line of JSON (recording/), and knows nothing of how.
+"""What happened in a session, as values; each becomes one line of JSON, and knows nothing of how.
 
 The fields are the recording format, version 1. `from_` and `to` say who said it to whom: relayed as it
 came is client→server or server→client; what smtpproxy answered or asked itself is proxy→… or …→proxy.

@@ -40,7 +40,7 @@ RULES: Final[list[tuple[Outcome, str, Callable[[Facts], bool]]]] = [
     ("rejected", "no mail was taken, and something was refused", lambda facts: facts.refused > 0),
     ("empty", "no mail was tried", lambda _: True),
 ]
-"""In order; the first that holds. `open` is a session without an end, `interrupted` one cut short by our own death."""
+"""In order; the first that holds. `open` has no end yet; `interrupted` is cut short by our own death."""
 
 
 def outcome_of(facts: Facts) -> Outcome:

@@ -153,6 +153,7 @@ class Relay(Turns):
             if self._state == "preface":
                 self._read_preface(data)
             else:
+                self._is_fresh_after_tls = False
                 self._read_client(data)
         else:
             if self._is_winding_up:
@@ -235,11 +236,13 @@ class Relay(Turns):
                 self._on_tls_failed("server", TlsInfo(error=_SLOW_HANDSHAKE))
 
     def shutdown(self, at: float) -> None:
-        """We are to stop: 421 to a client between commands; otherwise as soon as it is there (DESIGN: SIGTERM)."""
+        """We are to stop: 421 to a client between commands; otherwise as soon as it is there."""
         if self._is_over:
             return
         self._t = at
         self._is_stopping = True
+        if self._has_quit or self._has_left["client"]:
+            return  # it is ending by itself
         is_idle = self._state in ("command", "waiting", "preface") and not self._content_is_open
         owed = [expected.verb for expected in self._fifo if expected.verb != "greeting"]
         if is_idle and not owed:
@@ -336,7 +339,7 @@ class Relay(Turns):
         quiet_s = self._t - self._last_heard
         limit_s = self._options.idle_timeout_s
         if self._is_final_reply_owed or quiet_s < limit_s:
-            # None between the final dot and its reply: RFC 5321 4.5.3.2.6 gives it 10 minutes, servers take more.
+            # No limit between the final dot and its reply: RFC 5321 4.5.3.2.6 gives it 10 minutes at least.
             self._do(fx.Wait(limit_s if self._is_final_reply_owed else limit_s - quiet_s, "idle"))
             return
         self._time_out(self._waiting_for)

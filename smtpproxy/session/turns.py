@@ -1,4 +1,4 @@
-"""What the client says: commands, SASL lines, messages, chunks; each forwarded as it came, or answered by policy."""
+"""What the client says: commands, SASL lines, messages, chunks; forwarded as it came, or answered."""
 
 import hashlib
 from collections.abc import Callable

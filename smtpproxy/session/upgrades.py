@@ -1,4 +1,4 @@
-"""TLS on each leg and the EHLO reply that goes with it: when to upgrade, what to show (RFC 3207, six cells)."""
+"""TLS on each leg, and the EHLO reply that goes with it: when to upgrade, what to show (RFC 3207)."""
 
 from typing import Final
 
@@ -65,7 +65,7 @@ class Upgrades(Answers):
                 said,
                 code=421,
                 enhanced="4.7.5",
-                text=f"smtpproxy: {self._options.upstream} does not offer STARTTLS ({said}); nothing was sent in clear",
+                text=f"smtpproxy: {self._options.upstream} does not offer STARTTLS ({said}); nothing sent",
                 about=owed.n,
             )
 
@@ -79,7 +79,7 @@ class Upgrades(Answers):
             f"STARTTLS was answered with {code}",
             code=421,
             enhanced="4.7.5",
-            text=f"smtpproxy: {self._options.upstream} refused STARTTLS with {code}; nothing was sent in clear",
+            text=f"smtpproxy: {self._options.upstream} refused STARTTLS with {code}; nothing went in clear",
             about=owed.n,
         )
 
@@ -148,7 +148,7 @@ class Upgrades(Answers):
                 f"{detail} from the server",
                 code=421,
                 enhanced="4.7.0",
-                text=f"smtpproxy: {self._options.upstream} sent octets in clear after its 220 to STARTTLS; TLS was not started",
+                text=f"smtpproxy: {self._options.upstream} sent octets in clear after its 220 to STARTTLS",
                 about=about,
             )
 
@@ -173,6 +173,7 @@ class Upgrades(Answers):
                     self._held_bytes += len(line)
                     self._move("answered")
         else:
+            self._is_fresh_after_tls = True
             # RFC 3207 4.2: all knowledge from before is discarded.
             self._recipients = 0
             self._has_transaction = False

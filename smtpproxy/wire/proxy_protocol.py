@@ -1,4 +1,4 @@
-"""The PROXY protocol's header, v1 and v2, that a balancer puts in front of a connection (HAProxy's specification).
+"""The PROXY protocol's header, v1 and v2, that a balancer puts in front (HAProxy's specification).
 
 Read from a growing buffer; nothing behind the header is looked at, so that a ClientHello in the same segment
 stays whole.

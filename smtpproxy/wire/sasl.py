@@ -1,4 +1,4 @@
-"""SASL exchanges inside AUTH (RFC 4954): whose account it is, and that the rest is secret; verifies nothing."""
+"""SASL exchanges inside AUTH (RFC 4954): whose account, and that the rest is secret; verifies nothing."""
 
 import base64
 import binascii
