@@ -25,7 +25,6 @@ run: .venv/run.stamp
 	@mkdir -p var && chmod 700 var
 	@echo "Try it from another terminal; nothing that the sandbox takes is ever delivered:"
 	@echo "  $(BIN)/python tools/send_one.py $(LISTEN)"
-	@echo "  swaks --server $(patsubst smtp://%,%,$(LISTEN)) --to someone@example.com"
 	@echo "  $(BIN)/smtpproxy show latest --store var/recordings.db"
 	@exec $(BIN)/smtpproxy run --listen $(LISTEN) --store var/recordings.db --certs certs $(ARGS)
 

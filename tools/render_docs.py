@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from smtpproxy.session.findings import FINDINGS
+from smtpproxy.session.states import render_diagram
 from smtpproxy.wire.ehlo import HIDDEN_BY_DEFAULT
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -24,6 +25,7 @@ def render_table(head: tuple[str, str], rows: Mapping[str, str]) -> str:
 
 PARTS: dict[str, Callable[[], str]] = {
     "findings": lambda: render_table(("code", "what it means"), FINDINGS),
+    "states": lambda: f"```mermaid\n{render_diagram()}```\n",
     "hidden": lambda: render_table(("keyword", "why"), HIDDEN_BY_DEFAULT),
 }
 
