@@ -70,7 +70,7 @@ def test_people_get_a_header_and_a_plain_transcript_in_a_pipe(tmp_path: Path) ->
         assert any(line.startswith("  try        swaks") and f"--port {port}" in line for line in header)
         send(port)
         shown = "".join(proxy.lines_until("end: delivered"))
-        assert " -> MAIL FROM:<app@example.com>" in shown
+        assert " -> mail FROM:<app@example.com>" in shown  # as smtplib writes it
         assert "<-  250" in shown or "<-| 250" in shown
         assert " -> Subject: hello" in shown
         assert "\x1b" not in shown
@@ -218,25 +218,24 @@ def wait_until_refused(port: int) -> None:
 
 def test_a_reader_that_goes_away_does_not_stop_the_mail(tmp_path: Path) -> None:
     reading, writing = os.pipe()
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "smtpproxy", "run", "--no-web", *LISTEN, "--json", "--store", "mail.db"],
         cwd=tmp_path,
         env=clean_environment(tmp_path, {}),
         stdout=writing,
         stderr=subprocess.PIPE,
-    )
-    os.close(writing)
-    try:
-        with os.fdopen(reading) as pipe:
-            port = int(json.loads(pipe.readline())["listen"][0].rsplit(":", 1)[1])
-        send(port)
-        send(port)
-        process.terminate()
-        _, errors = process.communicate(timeout=DEADLINE_S)
-        assert (process.returncode, errors) == (0, b"")
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        os.close(writing)
+        try:
+            with os.fdopen(reading) as pipe:
+                port = int(json.loads(pipe.readline())["listen"][0].rsplit(":", 1)[1])
+            send(port)
+            send(port)
+            process.terminate()
+            _, errors = process.communicate(timeout=DEADLINE_S)
+            assert (process.returncode, errors) == (0, b"")
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize(("env", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
