@@ -94,7 +94,7 @@ class Retention:
             return None
         # Literally, for the partial index on closed sessions.
         (oldest,) = connection.execute("SELECT min(stored) FROM sessions WHERE state = 1").fetchone()
-        return self.max_age_s if oldest is None else max(0.0, oldest + self.max_age_s - now)
+        return max(1.0, self.max_age_s) if oldest is None else max(0.0, oldest + self.max_age_s - now)
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

@@ -203,6 +203,15 @@ class _Position(msgspec.Struct):
     t: float
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies there; None where none does."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class SqliteWriter:
     """Writes the event log of a running proxy; reopens the file after whatever went wrong with it."""
 
@@ -218,6 +227,7 @@ class SqliteWriter:
         self._folder = Folder()
         self._prepared = FoldedBatch()
         self._connection: sqlite3.Connection | None = open_store(path)
+        self._identity = _identity(path)
         self.head = last_seq(self._connection)
 
     @property
@@ -302,12 +312,17 @@ class SqliteWriter:
             self._connection = None
 
     def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            if not self.path.exists():
+        # SQLite goes on writing to a file that somebody has moved or deleted, where nobody will find it.
+        identity = _identity(self.path)
+        if identity != self._identity:
+            self.close()
+            if identity is None:
                 raise StoreError(
                     f"the store {self.path} is gone; put it back, or restart smtpproxy for a new one"
                 )
+        if self._connection is None:
             self._connection = open_store(self.path)
+            self._identity = _identity(self.path)
         return self._connection
 
     def _drop_broken(self, error: sqlite3.Error) -> None:

@@ -1,4 +1,4 @@
-"""Every subscriber gets every event once and in order: at the head, behind, across foreign writes and holes."""
+"""Every subscriber gets every event once, in order: at the head, behind, across foreign writes and holes."""
 
 import tempfile
 from pathlib import Path
@@ -133,11 +133,10 @@ async def test_closing_the_log_ends_the_iteration_after_the_last_event(path: Pat
         with subscription:
             seen.extend([item async for item in subscription])
 
-    async with trio.open_nursery() as nursery:
-        async with open_log(path, encode=encode) as log:
-            nursery.start_soon(watch, log.feed.subscribe(0))
-            nursery.start_soon(watch, log.feed.subscribe())
-            append_all(log, short_session("01A"))
+    async with trio.open_nursery() as nursery, open_log(path, encode=encode) as log:
+        nursery.start_soon(watch, log.feed.subscribe(0))
+        nursery.start_soon(watch, log.feed.subscribe())
+        append_all(log, short_session("01A"))
     assert sorted(positions(seen)) == [1, 1, 2, 2, 3, 3]  # type: ignore[type-var]
 
 
