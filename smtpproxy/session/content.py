@@ -117,7 +117,8 @@ class ContentCutter:
             self._found("bare-lf")
         if has_bare_cr and "bare-cr" not in seen:
             self._found("bare-cr")
-        if (has_bare_lf or has_bare_cr) and "lenient-terminator" not in seen:
+        # A NUL may stand in one too, between proper line ends.
+        if (has_bare_lf or has_bare_cr or "nul" in seen) and "lenient-terminator" not in seen:
             variant = lenient_terminator_in(piece)
             if variant:
                 self._found("lenient-terminator", variant)
