@@ -1,7 +1,8 @@
-"""The PROXY protocol's header, v1 and v2, that a balancer puts in front (HAProxy's specification).
+"""The PROXY protocol header of a balancer, versions 1 and 2, as a value; it knows no SMTP, and not whom to trust.
 
-Read from a growing buffer; nothing behind the header is looked at, so that a ClientHello in the same segment
-stays whole.
+HAProxy's proxy-protocol.txt is the source: 2.1 for the line of version 1, 2.2 for the binary header of
+version 2. A header is demanded where this is used; what cannot become one is Malformed as soon as its
+signature, its version 2 head, or its whole line of version 1 shows it.
 """
 
 import ipaddress
@@ -9,117 +10,177 @@ import struct
 from typing import Final, TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
-SIGNATURE_V2: Final = b"\r\n\r\n\0\r\nQUIT\n"
-MAX_V1_BYTES: Final = 107
-MAX_V2_BYTES: Final = 16 + 4096
-"""Header and addresses and TLVs; the length field alone would allow 64 KiB."""
-_V1: Final = b"PROXY "
+MAX_V1_OCTETS: Final = 107
+"""The longest line of version 1 with its CRLF (2.1)."""
+MAX_V2_LENGTH: Final = 4096
+"""Octets after the first 16 that are accepted: addresses and TLVs. The format would allow 65,535."""
+
+_V1_SIGNATURE: Final = b"PROXY "
+_V2_SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
+_V2_HEAD_OCTETS: Final = 16
+_PORTS: Final = range(65536)
+_UNIX_PATH_OCTETS: Final = 108
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """A complete header.
+class Preface(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole header.
 
     Attributes:
         version: 1 or 2.
-        size: octets of the header; what follows belongs to the client.
-        source, destination: `ADDRESS:PORT` of the original connection; absent for LOCAL (health checks)
-            and UNKNOWN.
+        source, destination: of the balancer's client, as `IP:PORT` with brackets around IPv6, or as
+            `unix:PATH`; None where the header names none: UNKNOWN, UNSPEC, and LOCAL (a health check).
+        is_local: the balancer speaks for itself (LOCAL).
+        octets: how long the header is; what follows in the buffer is the client's.
     """
 
     version: int
-    size: int
-    source: str | UnsetType = UNSET
-    destination: str | UnsetType = UNSET
+    source: str | None = None
+    destination: str | None = None
+    is_local: bool = False
+    octets: int
 
 
 class NeedMore(msgspec.Struct, frozen=True):
-    """So far this may become a header."""
+    """What is there is the beginning of a header."""
 
 
 class Malformed(msgspec.Struct, frozen=True, kw_only=True):
-    """This is no header; `reason` is for people."""
+    """No continuation makes this a header; `problem` says why, for people."""
 
-    reason: str
-
-
-Parsed: TypeAlias = Header | NeedMore | Malformed
+    problem: str
 
 
-def parse_preface(buffer: bytes) -> Parsed:
-    """Read a header at the start of what has come so far; never raises."""
-    if buffer.startswith(SIGNATURE_V2[: len(buffer)]) and not buffer.startswith(_V1):
-        return _parse_v2(buffer)
-    if buffer.startswith(_V1[: len(buffer)]):
+def parse_preface(buffer: bytes) -> Preface | NeedMore | Malformed:
+    """Read the header at the start of a connection.
+
+    Args:
+        buffer: all octets since the connection began. Call again with more after NeedMore.
+
+    Returns:
+        The same for every way in which the octets may come; never raises.
+    """
+    if buffer.startswith(_V1_SIGNATURE):
         return _parse_v1(buffer)
-    return Malformed(reason="the connection does not begin with a PROXY header")
+    if buffer.startswith(_V2_SIGNATURE):
+        return _parse_v2(buffer)
+    if _V1_SIGNATURE.startswith(buffer) or _V2_SIGNATURE.startswith(buffer):
+        return NeedMore()
+    return Malformed(problem="the connection does not begin with a PROXY header")
 
 
-def _parse_v1(buffer: bytes) -> Parsed:
-    end = buffer.find(b"\r\n", 0, MAX_V1_BYTES)
+_Ends: TypeAlias = tuple[str | None, str | None]
+
+
+def _parse_v1(buffer: bytes) -> Preface | NeedMore | Malformed:
+    end = buffer.find(b"\r\n", 0, MAX_V1_OCTETS)
     if end < 0:
-        if len(buffer) >= MAX_V1_BYTES:
-            return Malformed(reason=f"no end of line within {MAX_V1_BYTES} octets")
-        return NeedMore()
-    size = end + 2
-    words = buffer[:end].split(b" ")
-    if words[1] == b"UNKNOWN":
-        return Header(version=1, size=size)
-    if len(words) != 6 or words[1] not in (b"TCP4", b"TCP6"):
-        return Malformed(reason="it is not PROXY TCP4|TCP6|UNKNOWN with two addresses and two ports")
+        if len(buffer) < MAX_V1_OCTETS:
+            return NeedMore()
+        return Malformed(problem=f"a PROXY line of more than {MAX_V1_OCTETS} octets")
+    octets = end + 2
     try:
-        version = 4 if words[1] == b"TCP4" else 6
-        source, destination = (
-            _checked(words[index].decode("ascii"), words[index + 2], version) for index in (2, 3)
-        )
-    except (ValueError, UnicodeDecodeError):
-        return Malformed(reason="an address or a port in it is not one")
-    return Header(version=1, size=size, source=source, destination=destination)
+        words = buffer[:end].decode("ascii").split(" ")
+    except UnicodeDecodeError:
+        return Malformed(problem="a PROXY line that is not ASCII")
+    if words[1] == "UNKNOWN":
+        # 2.1: what follows UNKNOWN is to be ignored.
+        return Preface(version=1, octets=octets)
+    if words[1] not in ("TCP4", "TCP6") or len(words) != 6:
+        return Malformed(problem="a PROXY line is: PROXY TCP4|TCP6 source destination port port")
+    source = _end_v1(words[1], words[2], words[4])
+    destination = _end_v1(words[1], words[3], words[5])
+    if source is None or destination is None:
+        return Malformed(problem=f"a PROXY line with an address or a port that is none of {words[1]}")
+    return Preface(version=1, source=source, destination=destination, octets=octets)
 
 
-def _checked(host: str, port: bytes, version: int) -> str:
-    address = ipaddress.ip_address(host)
-    if address.version != version or not port.isdigit() or len(port) > 5 or int(port) > 65535:
-        raise ValueError
-    return _joined(str(address), int(port))
+def _end_v1(family: str, address: str, port: str) -> str | None:
+    """`IP:PORT` in its canonical spelling; None where it is not one."""
+    # 2.1: decimal, no leading zeros, no sign.
+    if not (
+        port.isascii()
+        and port.isdigit()
+        and len(port) <= 5
+        and port == str(int(port))
+        and int(port) in _PORTS
+    ):
+        return None
+    try:
+        if family == "TCP4":
+            return f"{ipaddress.IPv4Address(address)}:{port}"
+        ip = ipaddress.IPv6Address(address)
+    except ValueError:
+        return None
+    return f"[{ip}]:{port}" if ip.scope_id is None else None
 
 
-def _joined(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _parse_v2(buffer: bytes) -> Parsed:
-    if len(buffer) < 16:
+def _parse_v2(buffer: bytes) -> Preface | NeedMore | Malformed:
+    if len(buffer) < _V2_HEAD_OCTETS:
+        return _check_v2_head(buffer) or NeedMore()
+    problem = _check_v2_head(buffer)
+    if problem is not None:
+        return problem
+    command, family, length = struct.unpack_from("!BBH", buffer, len(_V2_SIGNATURE))
+    if length > MAX_V2_LENGTH:
+        return Malformed(problem=f"a PROXY header of {length} octets; {MAX_V2_LENGTH} are accepted")
+    is_local = command & 0x0F == 0
+    # 2.2: with LOCAL the addresses are to be discarded, whatever they are.
+    reader, needed = _V2_FAMILIES[0x00 if is_local else family]
+    if length < needed:
+        return Malformed(problem="a PROXY header that is shorter than its addresses")
+    octets = _V2_HEAD_OCTETS + length
+    if len(buffer) < octets:
         return NeedMore()
-    version_command, family, length = struct.unpack("!BBH", buffer[12:16])
-    if version_command >> 4 != 2 or version_command & 0xF > 1:
-        return Malformed(reason="its version or command is unknown")
-    size = 16 + length
-    if size > MAX_V2_BYTES:
-        return Malformed(reason=f"it is longer than {MAX_V2_BYTES} octets")
-    if len(buffer) < size:
-        return NeedMore()
-    body = buffer[16:size]
-    if version_command & 0xF == 0:
-        return Header(version=2, size=size)  # LOCAL: the balancer's own health check
-    match family >> 4:
-        case 1 if length >= 12:
-            sides = (body[0:4], body[4:8])
-            ports = struct.unpack("!HH", body[8:12])
-        case 2 if length >= 36:
-            sides = (body[0:16], body[16:32])
-            ports = struct.unpack("!HH", body[32:36])
-        case 3 if length >= 216:
-            names = [
-                side.split(b"\0", 1)[0].decode("utf-8", "replace") for side in (body[:108], body[108:216])
-            ]
-            return Header(version=2, size=size, source=f"unix:{names[0]}", destination=f"unix:{names[1]}")
-        case 0:
-            return Header(version=2, size=size)
-        case _:
-            return Malformed(reason="its address block is too short for its family")
-    source, destination = (
-        _joined(str(ipaddress.ip_address(side)), port) for side, port in zip(sides, ports, strict=True)
+    # What follows the addresses are TLVs, which nobody here needs.
+    source, destination = reader(buffer[_V2_HEAD_OCTETS : _V2_HEAD_OCTETS + needed])
+    return Preface(version=2, source=source, destination=destination, is_local=is_local, octets=octets)
+
+
+def _check_v2_head(buffer: bytes) -> Malformed | None:
+    """What is wrong with the octets between signature and length, as far as they are there."""
+    head = buffer[len(_V2_SIGNATURE) :]
+    if head[:1] and head[0] not in (0x20, 0x21):
+        return Malformed(problem="a PROXY header of another version than 2, or neither LOCAL nor PROXY")
+    if head[1:2] and head[0] == 0x21 and head[1] not in _V2_FAMILIES:
+        return Malformed(problem="a PROXY header for another transport than TCP or a unix stream")
+    return None
+
+
+def _no_ends(octets: bytes) -> _Ends:
+    return None, None
+
+
+def _ipv4_ends(octets: bytes) -> _Ends:
+    source, destination, source_port, destination_port = struct.unpack("!4s4sHH", octets)
+    return (
+        f"{ipaddress.IPv4Address(source)}:{source_port}",
+        f"{ipaddress.IPv4Address(destination)}:{destination_port}",
     )
-    return Header(version=2, size=size, source=source, destination=destination)
+
+
+def _ipv6_ends(octets: bytes) -> _Ends:
+    source, destination, source_port, destination_port = struct.unpack("!16s16sHH", octets)
+    return (
+        f"[{ipaddress.IPv6Address(source)}]:{source_port}",
+        f"[{ipaddress.IPv6Address(destination)}]:{destination_port}",
+    )
+
+
+def _unix_ends(octets: bytes) -> _Ends:
+    return _unix_end(octets[:_UNIX_PATH_OCTETS]), _unix_end(octets[_UNIX_PATH_OCTETS:])
+
+
+def _unix_end(octets: bytes) -> str | None:
+    # An unnamed socket's path is empty; so is, for our purposes, an abstract one's, which begins with NUL.
+    path = octets.partition(b"\0")[0]
+    return f"unix:{path.decode(errors='backslashreplace')}" if path else None
+
+
+_V2_FAMILIES: Final = {
+    0x00: (_no_ends, 0),
+    0x11: (_ipv4_ends, 12),
+    0x21: (_ipv6_ends, 36),
+    0x31: (_unix_ends, 216),
+}
+"""Address family and transport (2.2) → how the addresses are read, and how many octets they have."""
