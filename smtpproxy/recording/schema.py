@@ -1,0 +1,83 @@
+"""The JSON Schema of a recorded line, made from the structs that are recorded; it validates nothing itself.
+
+`python -m smtpproxy.recording.schema` prints it; docs/recording.schema.json is what it prints.
+"""
+
+import json
+import sys
+from typing import Any, Final
+
+import msgspec
+
+from smtpproxy.recording.codec import MAX_COUNT, MAX_T_S
+from smtpproxy.session.events import FORMAT, AnyEvent
+
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_COUNTS: Final = frozenset("n about answers at events group length message messages octets size step".split())
+_HAS_TEXT: Final[dict[str, Any]] = {"required": ["raw"], "not": {"required": ["raw_b64"]}}
+_HAS_BASE64: Final[dict[str, Any]] = {"required": ["raw_b64"], "not": {"required": ["raw"]}}
+_HAS_DIGEST: Final[dict[str, Any]] = {
+    "required": ["octets", "sha256"],
+    "not": {"anyOf": [{"required": ["raw"]}, {"required": ["raw_b64"]}]},
+}
+
+
+def line_schema() -> dict[str, Any]:
+    """The schema of one line, as a JSON value.
+
+    It has the bounds that are kept on reading, as far as JSON Schema can say them; unknown fields pass, and so
+    does an event of an unknown kind.
+    """
+    schema = msgspec.json.schema(AnyEvent)
+    kinds: list[str] = []
+    for definition in schema["$defs"].values():
+        # Docstrings are for readers of the code; their first paragraph is for everyone.
+        definition["description"] = " ".join(definition.get("description", "").split("\n\n")[0].split())
+        properties = definition["properties"]
+        _add_bounds(properties)
+        if "from" in properties:
+            has_digest = "sha256" in properties
+            definition["oneOf"] = [_HAS_TEXT, _HAS_BASE64, *([_HAS_DIGEST] if has_digest else [])]
+        kinds += properties["kind"]["enum"] if "n" in properties else []
+    unknown = {
+        "title": "UnknownEvent",
+        "description": "An event of a kind that a later smtpproxy has introduced; readers pass over it.",
+        "type": "object",
+        "properties": {
+            "kind": {"type": "string", "not": {"enum": kinds}},
+            "n": {"type": "integer"},
+            "session": {"type": "string"},
+            "t": {"type": "number"},
+        },
+        "required": ["kind", "n", "session", "t"],
+    }
+    _add_bounds(unknown["properties"])  # type: ignore[arg-type]
+    return {
+        "$schema": _DIALECT,
+        "title": f"A line of a smtpproxy recording, format {FORMAT}",
+        "anyOf": [*schema["anyOf"], {"$ref": "#/$defs/UnknownEvent"}],
+        "$defs": {**schema["$defs"], "UnknownEvent": unknown},
+    }
+
+
+def _add_bounds(properties: dict[str, dict[str, Any]]) -> None:
+    for name in _COUNTS & properties.keys():
+        properties[name] |= {"minimum": 1 if name == "message" else 0, "maximum": MAX_COUNT}
+    for name, bounds in (
+        ("session", {"pattern": "^[0-9A-Za-z-]{1,64}$"}),
+        ("t", {"minimum": 0, "maximum": MAX_T_S}),
+        ("format", {"const": FORMAT}),
+        ("started", {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"}),
+        ("code", {"minimum": 0, "maximum": 999} if "answers" in properties else {}),
+    ):
+        if name in properties:
+            properties[name] |= bounds
+
+
+def render_schema() -> str:
+    """The same as the text of docs/recording.schema.json."""
+    return json.dumps(line_schema(), indent=2, ensure_ascii=True) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(render_schema())
