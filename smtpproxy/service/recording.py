@@ -10,7 +10,7 @@ from smtpproxy.config.model import Bodies
 from smtpproxy.net.route import Recorder
 from smtpproxy.recording.codec import encode
 from smtpproxy.recording.redaction import Redactor
-from smtpproxy.session.events import AnyEvent, Gap
+from smtpproxy.session.events import AnyEvent, End, Gap
 
 
 class Log(Protocol):
@@ -63,6 +63,7 @@ class _LogRecorder:
     def record(self, events: list[AnyEvent]) -> None:
         """Redact, encode and hand over; never raises, since recording must not break the app's traffic."""
         if self._is_broken:
+            self._record_end(events)
             return
         append, redact = self._append, self._redact
         taken = 0
@@ -86,6 +87,13 @@ class _LogRecorder:
                 reason=f"smtpproxy could not record this ({type(error).__name__}); please report it",
             )
             append(encode(gap), gap)
+            self._record_end(events[taken:])
+
+    def _record_end(self, events: list[AnyEvent]) -> None:
+        """A session that is recorded no further still ends; that event holds nothing that was said."""
+        for event in events:
+            if isinstance(event, End):
+                self._append(encode(event), event)
 
 
 class _NoRecorder:

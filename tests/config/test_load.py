@@ -197,7 +197,10 @@ def test_an_upstream_that_is_our_own_listener(tmp_path: Path, own: str, upstream
 
 
 def test_connect_to_counts_as_what_is_dialled(tmp_path: Path) -> None:
-    ends_of = {"listen": ("smtp://127.0.0.1:2525",), "upstream": ("smtp://mail.example.com:25",)}
+    ends_of: dict[str, Any] = {
+        "listen": ("smtp://127.0.0.1:2525",),
+        "upstream": ("smtp://mail.example.com:25",),
+    }
     with pytest.raises(ConfigError, match="own listener"):
         load(tmp_path, **ends_of, connect_to="127.0.0.1:2525")
     load(tmp_path, **ends_of, connect_to="127.0.0.1:2526")
