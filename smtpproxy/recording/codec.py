@@ -5,7 +5,7 @@ every number, name and size in a line is bounded before anything is done with it
 """
 
 import re
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 import msgspec
 from msgspec import UNSET
@@ -17,12 +17,15 @@ from smtpproxy.session.events import (
     Auth,
     Command,
     Content,
+    End,
+    Finding,
     Gap,
     Opaque,
     Preface,
     Reply,
     SessionStarted,
     SpokenEvent,
+    Tls,
     octets_of,
 )
 
@@ -189,8 +192,14 @@ def _check(event: AnyLine) -> None:
         case Gap():
             _require_count(event.events, "events")
             _require_count(event.octets, "octets")
-        case _:
+        case Finding():
+            _require_count(event.about, "about")
+        case End():
+            _require_count(event.messages, "messages")
+        case Tls() | UnknownEvent():
             pass
+        case _:
+            assert_never(event)
 
 
 def _check_spoken(event: SpokenEvent) -> None:

@@ -57,18 +57,14 @@ def save_recording(path: Path, sessions: Iterable[Iterable[bytes]]) -> int:
             iterables raise.
     """
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(8)}.tmp")
+    # O_EXCL and O_NOFOLLOW: whoever else may write to the folder cannot choose where this goes.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         _require_replaceable(path)
-        # O_EXCL and O_NOFOLLOW: whoever else may write to the folder cannot choose where this goes.
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with os.fdopen(os.open(temporary, flags, _MODE), "wb", buffering=_BUFFER_BYTES) as file:
             try:
-                count = 0
-                for count, lines in enumerate(sessions, 1):
-                    file.writelines(line + b"\n" for line in lines)
-                if not count:
-                    raise RecordingError(str(path), 0, "there is no session to write")
-                file.flush()
+                count = _write(file, sessions)
+                _require_sessions(count, path)
                 os.fsync(file.fileno())
                 temporary.replace(path)
             except BaseException:
@@ -77,6 +73,20 @@ def save_recording(path: Path, sessions: Iterable[Iterable[bytes]]) -> int:
     except OSError as error:
         raise RecordingError(str(path), 0, f"cannot be written: {error.strerror or error}") from None
     return count
+
+
+def _write(file: BinaryIO, sessions: Iterable[Iterable[bytes]]) -> int:
+    count = 0
+    for lines in sessions:
+        file.writelines(line + b"\n" for line in lines)
+        count += 1
+    file.flush()
+    return count
+
+
+def _require_sessions(count: int, path: Path) -> None:
+    if not count:
+        raise RecordingError(str(path), 0, "there is no session to write")
 
 
 def _require_replaceable(path: Path) -> None:

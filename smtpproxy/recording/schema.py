@@ -13,7 +13,22 @@ from smtpproxy.recording.codec import MAX_COUNT, MAX_T_S
 from smtpproxy.session.events import FORMAT, AnyEvent
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_COUNTS: Final = frozenset("n about answers at events group length message messages octets size step".split())
+_COUNTS: Final = frozenset(
+    (
+        "n",
+        "about",
+        "answers",
+        "at",
+        "events",
+        "group",
+        "length",
+        "message",
+        "messages",
+        "octets",
+        "size",
+        "step",
+    )
+)
 _HAS_TEXT: Final[dict[str, Any]] = {"required": ["raw"], "not": {"required": ["raw_b64"]}}
 _HAS_BASE64: Final[dict[str, Any]] = {"required": ["raw_b64"], "not": {"required": ["raw"]}}
 _HAS_DIGEST: Final[dict[str, Any]] = {
@@ -25,8 +40,8 @@ _HAS_DIGEST: Final[dict[str, Any]] = {
 def line_schema() -> dict[str, Any]:
     """The schema of one line, as a JSON value.
 
-    It has the bounds that are kept on reading, as far as JSON Schema can say them; unknown fields pass, and so
-    does an event of an unknown kind.
+    It has the bounds that are kept on reading, as far as JSON Schema can say them. Unknown fields pass, and so
+    do events of unknown kinds.
     """
     schema = msgspec.json.schema(AnyEvent)
     kinds: list[str] = []
