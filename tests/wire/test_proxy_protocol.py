@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, UnsetType
 
-from smtpproxy.wire.proxy_protocol import Malformed, NeedMore, Header, parse_preface
+from smtpproxy.wire.proxy_protocol import Header, Malformed, NeedMore, parse_preface
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 IPV4 = bytes([192, 0, 2, 1, 198, 51, 100, 2]) + struct.pack("!HH", 50312, 25)
