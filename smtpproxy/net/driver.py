@@ -51,6 +51,8 @@ class Session:
         self._nursery: trio.Nursery
         self._dialling: trio.CancelScope | None = None
         self._resumed: trio.Event | None = None
+        self._has_fed_back = False
+        """Doing an effect has given the core further input."""
         self.relay = Relay(
             route.options,
             session=new_session_id(),
@@ -219,7 +221,8 @@ class Session:
         """Do what the core asks for, then record what happened: forward first."""
         relay = self.relay
         client = self._client
-        while effects := relay.effects():
+        effects = relay.effects()
+        while effects:
             for effect in effects:
                 if type(effect) is fx.Send:
                     transport = client if effect.side == "client" else self._server
@@ -227,6 +230,8 @@ class Session:
                         transport.send(effect.data)
                 else:
                     self._do(effect)
+            effects = relay.effects() if self._has_fed_back else []
+            self._has_fed_back = False
         events = relay.events()
         if events:
             self._recorder.record(events)
@@ -279,6 +284,7 @@ class Session:
             early = transport.receive_nowait()
             if early:
                 self.relay.receive(side, early, self._now())
+                self._has_fed_back = True
                 return
         context = route.client_context if side == "client" else route.server_context
         if context is None:
@@ -293,6 +299,7 @@ class Session:
             early=effect.early,
         )
         self.relay.tls_starting(side, self._now())
+        self._has_fed_back = True
 
     # -- timers
 

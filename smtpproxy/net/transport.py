@@ -19,6 +19,8 @@ from typing import Final, Literal, TypeAlias
 import trio
 
 READ_BYTES: Final = 64 * 1024
+FULL_READS_IN_A_ROW: Final = 4
+"""After so many other tasks have their turn."""
 _HANDSHAKE_TYPES: Final = (0x15, 0x16)
 """First octet of a TLS record during a handshake: alert, handshake (RFC 8446 5.1)."""
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
@@ -71,7 +73,9 @@ class Transport:
     __slots__ = (
         "_closed",
         "_drained",
+        "_full_reads",
         "_has_close_notify",
+        "_has_more",
         "_has_octets",
         "_inb",
         "_is_broken",
@@ -103,6 +107,9 @@ class Transport:
         self._is_handshaking = False
         self._is_upgrade = False
         self._has_octets = False
+        self._has_more = False
+        """Something under TLS can be read without the socket."""
+        self._full_reads = 0
         self._has_close_notify = False
         self._is_ending = False
         self._is_broken = False
@@ -136,6 +143,7 @@ class Transport:
         self._is_upgrade = is_upgrade
         if early:
             self._inb.write(early)
+            self._has_more = True
         elif not is_server:
             # Our ClientHello goes out now; it cannot fail.
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -157,6 +165,7 @@ class Transport:
             return TlsDown(error)
         self._write_pending()
         self._is_handshaking = False
+        self._has_more = bool(self._inb.pending)
         if self.ssl_object.server_side and _QUICKACK is not None:
             # TLS 1.3's last flight is the client's. Its next octets would wait for our delayed ACK (40 ms)
             # where it leaves Nagle's algorithm on, since we send no ticket that could carry it.
@@ -190,26 +199,30 @@ class Transport:
 
         Cancellation loses nothing. Raises trio.ClosedResourceError once the socket was closed by us.
         """
-        if self.ssl_object is not None:
+        if self._has_more:
             item = self._advance_tls()
             if item is not None:
                 await trio.lowlevel.checkpoint()
                 return item
+        sock = self._sock
         while True:
             if self._closed:
                 raise trio.ClosedResourceError
-            await trio.lowlevel.wait_readable(self._sock)
-            if self._closed:
-                raise trio.ClosedResourceError
+            # After a full read there is mostly more: then waiting is the dearer half.
+            if not self._full_reads or self._full_reads > FULL_READS_IN_A_ROW:
+                self._full_reads = 0
+                await trio.lowlevel.wait_readable(sock)
             try:
-                data = self._sock.recv(READ_BYTES)
+                data = sock.recv(READ_BYTES)
             except BlockingIOError:
+                self._full_reads = 0
                 continue
             except OSError:
                 if self._is_handshaking:
                     self._is_handshaking = False
                     return TlsDown(ConnectionResetError())
                 return PeerReset()
+            self._full_reads = self._full_reads + 1 if len(data) == READ_BYTES else 0
             if self.ssl_object is None:
                 return data or Eof()
             if not data:
@@ -233,11 +246,15 @@ class Transport:
         if self._is_handshaking:
             return self._shake() if self._inb.pending else None
         assert self.ssl_object is not None
-        if self._has_close_notify or self._is_broken:
+        if self._has_close_notify:
+            self._has_more = False
+            return Eof()
+        if self._is_broken:
             return None
-        read = self.ssl_object.read
+        read, inb = self.ssl_object.read, self._inb
         parts: list[bytes] = []
         failure: Exception | None = None
+        self._has_more = False
         try:
             while True:
                 part = read(READ_BYTES)
@@ -245,6 +262,10 @@ class Transport:
                     self._has_close_notify = True
                     break
                 parts.append(part)
+                # A record is at most 16 KiB: nothing of it is left behind. Asking once more than needed
+                # would raise, which costs more than the read.
+                if not inb.pending:
+                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
@@ -255,7 +276,8 @@ class Transport:
             self._write_pending()
         if parts:
             self._has_octets = True
-            # A failure behind these octets shows again at the next read.
+            # What came behind these octets is told at the next read.
+            self._has_more = failure is not None or self._has_close_notify
             return parts[0] if len(parts) == 1 else b"".join(parts)
         if failure is not None:
             self._is_broken = True

@@ -75,8 +75,11 @@ class Relay(Turns):
 
     def effects(self) -> list[fx.AnyEffect]:
         """Take what is to be done, in order."""
-        self._flush("server")
-        self._flush("client")
+        out = self._out
+        if out["server"]:
+            self._flush("server")
+        if out["client"]:
+            self._flush("client")
         effects = self._effects
         if effects:
             self._effects = []
