@@ -33,7 +33,9 @@ MAX_LINE_BYTES: Final = 2 * 1024 * 1024
 """A line that is longer is refused. 256 KiB is the most that one event carries (octets held back before a
 reply); a control character takes six octets in JSON."""
 MAX_COUNT: Final = 2**53 - 1
-"""The largest `n`, size or number of octets: what every JSON reader counts exactly."""
+"""The largest `n` or number of octets: what every JSON reader counts exactly."""
+MAX_BDAT_OCTETS: Final = 2**63 - 1
+"""The largest `size`: a client may announce what it will never send (RFC 3030 2)."""
 MAX_T_S: Final = 10 * 366 * 86400.0
 """The latest `t`: ten years into a session. A replay that waits as long as the recording did must end."""
 MAX_NAME_BYTES: Final = 256
@@ -183,10 +185,7 @@ def _check(event: AnyLine) -> None:
             if event.format > FORMAT:
                 raise NewerFormatError(min(event.format, MAX_COUNT))
             _require(event.format == FORMAT, f"there is no format {event.format}")
-            _require(
-                bool(_STARTED.match(event.started)),
-                "started is no time such as 2026-01-31T12:00:00Z",
-            )
+            _require(bool(_STARTED.match(event.started)), "started is no time like 2026-01-31T12:00:00Z")
         case Command() | Auth() | Reply() | Content() | Opaque() | Preface():
             _check_spoken(event)
         case Gap():
@@ -211,16 +210,15 @@ def _check_spoken(event: SpokenEvent) -> None:
             _require(has_raw or has_digest, "raw, raw_b64, or octets and sha256 must be there")
             _require_count(event.octets, "octets")
             _require(
-                event.sha256 is UNSET or _SHA256.match(event.sha256) is not None,
-                "sha256 is not 64 hex digits",
+                event.sha256 is UNSET or bool(_SHA256.match(event.sha256)), "sha256 is not 64 hex digits"
             )
             if isinstance(event, Content):
-                _require(1 <= event.message <= MAX_COUNT, "message is out of bounds")
+                _require_count(event.message, "message")
         case Command():
-            _require_count(event.size, "size")
+            _require(event.size is UNSET or 0 <= event.size <= MAX_BDAT_OCTETS, "size is out of bounds")
             _require_count(event.group, "group")
         case Auth():
-            _require(0 <= event.step <= MAX_COUNT, "step is out of bounds")
+            _require_count(event.step, "step")
         case Reply():
             _require(event.code is UNSET or 0 <= event.code <= 999, "code is not of three digits")
             _require_count(event.answers, "answers")

@@ -9,25 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from smtpproxy.recording.codec import MAX_COUNT, MAX_T_S
+from smtpproxy.recording.codec import MAX_BDAT_OCTETS, MAX_COUNT, MAX_T_S
 from smtpproxy.session.events import FORMAT, AnyEvent
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _COUNTS: Final = frozenset(
-    (
-        "n",
-        "about",
-        "answers",
-        "at",
-        "events",
-        "group",
-        "length",
-        "message",
-        "messages",
-        "octets",
-        "size",
-        "step",
-    )
+    ("n", "about", "answers", "at", "events", "group", "length", "message", "messages", "octets", "step")
 )
 _HAS_TEXT: Final[dict[str, Any]] = {"required": ["raw"], "not": {"required": ["raw_b64"]}}
 _HAS_BASE64: Final[dict[str, Any]] = {"required": ["raw_b64"], "not": {"required": ["raw"]}}
@@ -40,8 +27,8 @@ _HAS_DIGEST: Final[dict[str, Any]] = {
 def line_schema() -> dict[str, Any]:
     """The schema of one line, as a JSON value.
 
-    It has the bounds that are kept on reading, as far as JSON Schema can say them. Unknown fields pass, and so
-    do events of unknown kinds.
+    It has the bounds that are kept on reading, as far as JSON Schema can say them. Unknown fields pass, and
+    so do events of unknown kinds.
     """
     schema = msgspec.json.schema(AnyEvent)
     kinds: list[str] = []
@@ -77,10 +64,11 @@ def line_schema() -> dict[str, Any]:
 
 def _add_bounds(properties: dict[str, dict[str, Any]]) -> None:
     for name in _COUNTS & properties.keys():
-        properties[name] |= {"minimum": 1 if name == "message" else 0, "maximum": MAX_COUNT}
+        properties[name] |= {"minimum": 0, "maximum": MAX_COUNT}
     for name, bounds in (
         ("session", {"pattern": "^[0-9A-Za-z-]{1,64}$"}),
         ("t", {"minimum": 0, "maximum": MAX_T_S}),
+        ("size", {"minimum": 0, "maximum": MAX_BDAT_OCTETS}),
         ("format", {"const": FORMAT}),
         ("started", {"pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$"}),
         ("code", {"minimum": 0, "maximum": 999} if "answers" in properties else {}),
