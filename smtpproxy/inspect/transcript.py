@@ -32,6 +32,7 @@ from smtpproxy.session.events import (
     SessionStarted,
     SpokenEvent,
     Tls,
+    octets_of,
 )
 
 Style = Literal["client", "server", "rejection", "proxy", "content", "info", "finding", "failure"]
@@ -149,10 +150,7 @@ class Transcript:
             session.content_octets += size_of(event)
             limit = self._content_lines
             room = None if limit is None else limit - session.shown_lines
-            if isinstance(event.sha256, str):
-                what = f"{_count(size_of(event), 'octet')} not kept, sha256 {event.sha256}"
-                yield "===", escape(what), "info"
-            elif room is None or room > 0:
+            if room is None or room > 0:
                 for line in _lines(text_of(event)):
                     if limit is not None and session.shown_lines >= limit:
                         session.is_cut = True
@@ -161,6 +159,10 @@ class Transcript:
                     yield mark, line, "content"
             else:
                 session.is_cut = True
+            if isinstance(event.sha256, str):
+                missing = size_of(event) - len(octets_of(event))
+                what = f"{_count(missing, 'octet')} not kept, sha256 of the piece {event.sha256}"
+                yield "===", escape(what), "info"
         if event.end:
             cut = f", the first {_count(session.shown_lines, 'line')} shown" if session.is_cut else ""
             cut = cut if session.shown_lines else ""

@@ -145,7 +145,7 @@ def test_a_chunk_that_looks_like_the_terminator_is_content() -> None:
 
 def test_what_was_not_kept_is_told() -> None:
     assert said(Conversation().client("DATA").digested(70_000))[1] == (
-        "=== 70,000 octets not kept, sha256 " + "0" * 64
+        "=== 70,000 octets not kept, sha256 of the piece " + "0" * 64
     )
 
 
