@@ -55,7 +55,7 @@ wheel: .venv/test.stamp
 	$(WHEEL_BIN)/python -m pip install --quiet 'pip>=25.1'
 	$(WHEEL_BIN)/pip install --quiet build/wheel/*.whl --group test
 	mkdir -p build/wheel-tests/certs
-	cp -R tests docs tools benchmarks replay *.md pyproject.toml build/wheel-tests/
+	cp -R tests docs tools benchmarks replay *.md LICENSE Dockerfile pyproject.toml build/wheel-tests/
 	cp certs/README.md build/wheel-tests/certs/
 	cd build/wheel-tests && ../../$(WHEEL_BIN)/smtpproxy --version
 	cd build/wheel-tests && ../../$(WHEEL_BIN)/python -m pytest -q -p no:cacheprovider $(WHEEL_TESTS)

@@ -141,8 +141,6 @@ def follows(shown: list[str], real: list[str]) -> str | None:
     return None
 
 
-# aiosmtpd warns of what it does itself.
-@pytest.mark.filterwarnings("ignore:Session.login_data is deprecated:DeprecationWarning")
 def test_the_readmes_commands_work(provider: tuple[int, Path], tmp_path: Path) -> None:
     program("swaks")
     port = str(free_port())
