@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from smtpproxy.store import feed as feed_module
-from smtpproxy.store import reader as reader_module
 from smtpproxy.store.contract import Item, Removed
 from smtpproxy.store.feed import Subscription
 from smtpproxy.store.importing import delete_session, import_session
-from smtpproxy.store.log import EventLog, open_log
+from smtpproxy.store.log import open_log
 from smtpproxy.store.memory import NullLog
+from smtpproxy.store.reader import LogReader
 from tests.store.conversations import (
     append_all,
     content,
@@ -173,18 +173,32 @@ STEPS = st.lists(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS, queue=st.integers(0, 3000), page=st.integers(1, 20))
-def test_no_gap_and_no_repetition(steps, queue: int, page: int) -> None:  # type: ignore[no-untyped-def]
+def test_no_gap_and_no_repetition(steps: list[tuple[str, int | None]], queue: int, page: int) -> None:
     """Whatever is written, imported, deleted and read in whatever order, everyone's positions run on from
-    where they began to the head; what is left out is told; and rows are what the log holds."""
+    where they began to the head; what is left out is told; and rows are what the log was given."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(feed_module, "MAX_QUEUED_BYTES", queue)
         patch.setattr(feed_module, "FOREIGN_POLL_S", 0.01)
-        patch.setattr(reader_module.LogReader.events_after, "__defaults__", (page,))
+        patch.setattr(LogReader.events_after, "__defaults__", (page,))
         trio.run(_take_steps, Path(folder) / "events.db", steps)
 
 
+class _Watcher:
+    """A subscriber, where it began, and what it has seen."""
+
+    def __init__(self, subscription: Subscription, began: int) -> None:
+        self.subscription = subscription
+        self.position = self.began = began
+        self.items: list[Item] = []
+
+    async def read(self) -> None:
+        item = await anext(self.subscription)
+        self.items.append(item)
+        self.position = item.to_seq if isinstance(item, Removed) else item[-1][0]
+
+
 async def _take_steps(path: Path, steps: list[tuple[str, int | None]]) -> None:
-    subscriptions: list[tuple[Subscription, int, list[Item]]] = []
+    watchers: list[_Watcher] = []
     sessions: list[str] = []
     lines: dict[str, list[bytes]] = {}
     async with open_log(path, encode=encode) as log:
@@ -204,50 +218,45 @@ async def _take_steps(path: Path, steps: list[tuple[str, int | None]]) -> None:
                     sessions.append(name)
                 case "delete", int() if sessions:
                     await log.flush()
-                    await trio.to_thread.run_sync(delete_session, path, sessions.pop(number % len(sessions)))
+                    name = sessions.pop(number % len(sessions))
+                    await trio.to_thread.run_sync(delete_session, path, name)
                 case "subscribe", _:
+                    # A position that was given out is never beyond the head.
                     await log.flush()
-                    subscription = log.feed.subscribe(number)
-                    subscriptions.append((subscription, subscription._position, []))
-                case "read", int() if subscriptions:
-                    subscription, _, items = subscriptions[number % len(subscriptions)]
+                    head = _head(path)
+                    began = log.feed.head if number is None else min(number, head)
+                    watchers.append(_Watcher(log.feed.subscribe(None if number is None else began), began))
+                case "read", int() if watchers:
                     with trio.move_on_after(0.02):
-                        items.append(await anext(subscription))
-        await _finish(log, path, subscriptions, lines)
+                        await watchers[number % len(watchers)].read()
+        await log.flush()
+        head = _head(path)
+        with trio.fail_after(10):
+            for watcher in watchers:
+                with watcher.subscription:
+                    while watcher.position < head:
+                        await watcher.read()
+    for watcher in watchers:
+        _check(watcher, head, lines)
 
 
-async def _finish(  # type: ignore[no-untyped-def]
-    log: EventLog, path: Path, subscriptions, lines: dict[str, list[bytes]]
-) -> None:
-    await log.flush()
-    with reader_module.LogReader(path) as reader:
-        head = reader.head()
-    for subscription, began, items in subscriptions:
-        position = began
-        with subscription, trio.fail_after(10):
-            while _end_of(items, position) < head:
-                items.append(await anext(subscription))
-            subscription.close()
-        if began > _end_of(items, 0) and items:
-            continue  # it asked for the future; all it may get came after what was the end then
-        expected = None if began > head else began + 1
-        left = {name: list(all_lines) for name, all_lines in lines.items()}
-        for item in items:
-            first, last = (
-                (item.from_seq, item.to_seq) if isinstance(item, Removed) else (item[0][0], item[-1][0])
-            )
-            assert expected is None or first == expected
-            expected = last + 1
-            if not isinstance(item, Removed):
-                assert [row[0] for row in item] == list(range(first, last + 1))
-                for _, session, _, line in item:
-                    # In the session's order, nothing twice.
-                    at = left[session].index(line)
-                    del left[session][: at + 1]
+def _head(path: Path) -> int:
+    with LogReader(path) as reader:
+        return reader.head()
 
 
-def _end_of(items: list[Item], position: int) -> int:
-    if not items:
-        return position
-    last = items[-1]
-    return last.to_seq if isinstance(last, Removed) else last[-1][0]
+def _check(watcher: _Watcher, head: int, lines: dict[str, list[bytes]]) -> None:
+    expected = watcher.began + 1
+    left = {name: list(theirs) for name, theirs in lines.items()}
+    for item in watcher.items:
+        if isinstance(item, Removed):
+            assert (item.from_seq, item.to_seq >= item.from_seq) == (expected, True)
+            expected = item.to_seq + 1
+            continue
+        for seq, session, _, line in item:
+            assert seq == expected
+            expected += 1
+            # In its session's order, nothing twice; only what came before the beginning is skipped.
+            at = left[session].index(line)
+            del left[session][: at + 1]
+    assert expected == head + 1
