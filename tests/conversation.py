@@ -29,7 +29,13 @@ PROXY: Party = "proxy"
 class Conversation:
     """One session's events in order; each takes a hundredth of a second."""
 
-    def __init__(self, session: str = "01KAAAAAAAAAAAAAAAAAAAAAAA", *, started: str = "") -> None:
+    def __init__(
+        self,
+        session: str = "01KAAAAAAAAAAAAAAAAAAAAAAA",
+        *,
+        started: str = "",
+        upstream: str = "smtp://mx.example.com:25",
+    ) -> None:
         self.session = session
         self.events: list[AnyEvent] = []
         self._last_question: int | None = None
@@ -40,7 +46,7 @@ class Conversation:
             started=started or "2026-11-23T17:00:00.123456Z",
             route="default",
             client="127.0.0.1:50312",
-            upstream="smtp://mx.example.com:25",
+            upstream=upstream,
             proxy="smtpproxy 0.1.0",
             listen="smtp://127.0.0.1:1025",
         )

@@ -7,6 +7,7 @@
 
 A tilde for the dash (` ~>`, `<~ `, `|~>`…) says that TLS protected the line on the speaker's leg; for what
 the proxy says, on the leg it says it on. So a plain app before an encrypted provider reads ` ->` and `<~ `.
+The sandbox has no leg of its own: what it says is said on the client's.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Final, Literal, assert_never
 
 import msgspec
 
+from smtpproxy.endpoints import Endpoint
 from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.summary import size_of, text_of
 from smtpproxy.session.events import (
@@ -54,6 +56,10 @@ _MARKS: Final[dict[tuple[Party, Party], str]] = {
 }
 
 
+# The embedded provider answers on the client's leg; there is no other.
+_SANDBOX: Final = str(Endpoint(scheme="sandbox"))
+
+
 class Line(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a transcript, without a line end and safe for a terminal.
 
@@ -69,10 +75,11 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 class _Session:
     """What must be remembered of a session to read its next event."""
 
-    __slots__ = ("content_octets", "is_bdat", "is_cut", "shown_lines", "tls")
+    __slots__ = ("content_octets", "has_server_leg", "is_bdat", "is_cut", "shown_lines", "tls")
 
     def __init__(self) -> None:
         self.tls: set[Leg] = set()
+        self.has_server_leg = True
         self.is_bdat = False
         self.content_octets = 0
         self.shown_lines = 0
@@ -132,6 +139,7 @@ class Transcript:
                     session.tls.add(event.leg)
                 yield _tls(event)
             case SessionStarted():
+                session.has_server_leg = event.upstream != _SANDBOX
                 yield "===", escape(_start(event)), "info"
             case Finding():
                 yield "===", escape(f"{event.code}: {event.text}"), "finding"
@@ -177,6 +185,8 @@ class Transcript:
 def _mark(event: SpokenEvent, session: _Session) -> str:
     mark = _MARKS.get((event.from_, event.to), " ? ")
     leg = event.to if event.from_ == "proxy" else event.from_
+    if not session.has_server_leg:
+        leg = "client"
     return mark.replace("-", "~") if leg in session.tls else mark
 
 

@@ -53,6 +53,14 @@ def test_the_tilde_is_of_the_speakers_leg() -> None:
     assert said(both)[2:] == [" ~> NOOP", "<~  250 ok"]
 
 
+def test_the_sandbox_answers_on_the_clients_leg() -> None:
+    talk = (
+        Conversation(upstream="sandbox:").server("220 hi").tls("client").client("EHLO app").server("250 hi")
+    )
+    assert said(talk)[0] == "<-  220 hi"
+    assert said(talk)[2:] == [" ~> EHLO app", "<~  250 hi"]
+
+
 def test_what_the_proxy_asks_and_answers_is_plain_to_see() -> None:
     talk = (
         Conversation()
