@@ -7,6 +7,7 @@ Upgrades → Turns → Relay.
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from smtpproxy.session import effects as fx
@@ -31,10 +32,8 @@ from smtpproxy.session.states import TRANSITIONS, State, Trigger
 from smtpproxy.wire.replies import enhanced_code_of
 from smtpproxy.wire.sasl import SaslExchange
 
-ReplyHandler = Callable[["Expectation", int, bytes], None]
 
-
-class Expectation:
+class Expectation(msgspec.Struct, gc=False):
     """One reply (or run of replies) that is owed to something said before, in order.
 
     Attributes:
@@ -47,26 +46,16 @@ class Expectation:
         remaining: further replies after the next one; None: to be counted when the first one comes.
     """
 
-    __slots__ = ("answers", "closes", "handler", "is_optional", "n", "remaining", "verb")
+    verb: str
+    n: int | None
+    handler: Callable[["Expectation", int, bytes], None] | None = None
+    answers: tuple[bytes, ...] = ()
+    closes: bool = False
+    is_optional: bool = False
+    remaining: int | None = 0
 
-    def __init__(
-        self,
-        verb: str,
-        n: int | None,
-        *,
-        handler: ReplyHandler | None = None,
-        answers: tuple[bytes, ...] = (),
-        closes: bool = False,
-        is_optional: bool = False,
-        remaining: int | None = 0,
-    ) -> None:
-        self.verb = verb
-        self.n = n
-        self.handler = handler
-        self.answers = answers
-        self.closes = closes
-        self.is_optional = is_optional
-        self.remaining = remaining
+
+ReplyHandler = Callable[[Expectation, int, bytes], None]
 
 
 class Conversation:
@@ -82,7 +71,8 @@ class Conversation:
         self._n = 0
         self._events: list[AnyEvent] = []
         self._effects: list[fx.AnyEffect] = []
-        self._out: dict[Leg, list[bytes]] = {"client": [], "server": []}
+        self._to_client: list[bytes] = []
+        self._to_server: list[bytes] = []
         self._fifo: deque[Expectation] = deque()
         self._state: State = "waiting"
         self._facts = Facts()
@@ -109,18 +99,22 @@ class Conversation:
     # -- effects
 
     def _send(self, side: Leg, data: bytes) -> None:
-        self._out[side].append(data)
+        (self._to_client if side == "client" else self._to_server).append(data)
 
-    def _flush(self, side: Leg) -> None:
-        out = self._out[side]
+    def _flush(self) -> None:
+        """Make what was said since the last effect into one effect a side."""
+        out = self._to_server
         if out:
-            self._effects.append(fx.Send(side, out[0] if len(out) == 1 else b"".join(out)))
+            self._effects.append(fx.Send("server", out[0] if len(out) == 1 else b"".join(out)))
+            out.clear()
+        out = self._to_client
+        if out:
+            self._effects.append(fx.Send("client", out[0] if len(out) == 1 else b"".join(out)))
             out.clear()
 
     def _do(self, effect: fx.AnyEffect) -> None:
         """Queue an effect behind everything that was said before it."""
-        self._flush("client")
-        self._flush("server")
+        self._flush()
         self._effects.append(effect)
 
     # -- the state of the client's stream
@@ -143,7 +137,12 @@ class Conversation:
         self._n = n + 1
         if not self._fifo:
             self._group += 1
-        text, b64 = _as_text(line)
+        text: str | UnsetType
+        b64: bytes | UnsetType
+        try:
+            text, b64 = line.decode(), UNSET
+        except UnicodeDecodeError:
+            text, b64 = UNSET, line
         event = Command(
             n=n,
             session=self._session,

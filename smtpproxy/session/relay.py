@@ -75,11 +75,7 @@ class Relay(Turns):
 
     def effects(self) -> list[fx.AnyEffect]:
         """Take what is to be done, in order."""
-        out = self._out
-        if out["server"]:
-            self._flush("server")
-        if out["client"]:
-            self._flush("client")
+        self._flush()
         effects = self._effects
         if effects:
             self._effects = []

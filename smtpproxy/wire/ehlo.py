@@ -142,7 +142,7 @@ def _shown_mechanisms(lines: list[bytes], *, hides_external: bool) -> frozenset[
     """Which AUTH mechanisms the client may see.
 
     Hiding only the -PLUS twins breaks plain SCRAM for clients that could bind (gs2 flag `y`, RFC 5802 6):
-    where the server offers any -PLUS the whole SCRAM family goes, as long as another usable mechanism remains.
+    where the server offers any -PLUS the whole SCRAM family goes, as long as another usable one remains.
     """
     offered = {name for line in lines[1:] if keyword_of(line) == "AUTH" for name in _mechanisms_of(line)}
     usable = {
