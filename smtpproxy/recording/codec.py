@@ -83,21 +83,27 @@ class UnknownEvent(msgspec.Struct, frozen=True, kw_only=True):
     line: bytes
 
 
-class _Peek(msgspec.Struct):
-    """As much of a line as all kinds have, where it does not decode as one of them."""
+class _Kind(msgspec.Struct):
+    """As much of a line as tells what it is meant to be; `format` is looked at wherever it stands."""
 
     kind: str
-    n: int | None = None
-    session: str | None = None
-    t: float | None = None
-    format: int | None = None
+    format: object = None
+
+
+class _Unknown(msgspec.Struct):
+    """What all kinds have."""
+
+    n: int
+    session: str
+    t: float
 
 
 AnyLine: TypeAlias = AnyEvent | UnknownEvent
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(AnyEvent)
-_PEEKER: Final = msgspec.json.Decoder(_Peek)
+_KIND_DECODER: Final = msgspec.json.Decoder(_Kind)
+_UNKNOWN_DECODER: Final = msgspec.json.Decoder(_Unknown)
 _KINDS: Final = frozenset(kind.__struct_config__.tag for kind in AnyEvent.__args__)
 
 
@@ -133,31 +139,30 @@ def decode(line: bytes) -> AnyLine:
     """
     if len(line) > MAX_LINE_BYTES:
         raise LineError(f"the line is longer than {MAX_LINE_BYTES} octets")
+    # ValueError: an integer of thousands of digits. RecursionError: brackets nested without end.
     try:
         event: AnyLine = _DECODER.decode(line)
     except msgspec.ValidationError as error:
-        event = _peek(line, error)
-    # ValueError: an integer of thousands of digits. RecursionError: brackets nested without end.
+        event = _decode_unknown(line, error)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise LineError(f"not JSON: {_plain(error)}") from None
     _check(event)
     return event
 
 
-def _peek(line: bytes, reason: msgspec.ValidationError) -> UnknownEvent:
-    """What a line is that is JSON, but none of the known events."""
+def _decode_unknown(line: bytes, reason: msgspec.ValidationError) -> UnknownEvent:
+    """What a line is that may be JSON, but is none of the known events."""
     try:
-        peek = _PEEKER.decode(line)
+        head = _KIND_DECODER.decode(line)
+        if head.kind == "session" and isinstance(head.format, int) and head.format > FORMAT:
+            raise NewerFormatError(min(head.format, MAX_COUNT))
+        if head.kind in _KINDS:
+            raise LineError(f"not an event of kind {head.kind}: {_plain(reason)}")
+        rest = _UNKNOWN_DECODER.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise LineError(f"not an event: {_plain(error)}") from None
-    if peek.kind == "session" and peek.format is not None and peek.format > FORMAT:
-        raise NewerFormatError(min(peek.format, MAX_COUNT))
-    if peek.kind in _KINDS:
-        raise LineError(f"not an event of kind {peek.kind}: {_plain(reason)}")
-    if peek.n is None or peek.session is None or peek.t is None:
-        raise LineError("not an event: n, session or t is missing")
-    _require(len(peek.kind) <= MAX_NAME_BYTES, "kind is too long")
-    return UnknownEvent(kind=peek.kind, n=peek.n, session=peek.session, t=peek.t, line=line)
+    _require(len(head.kind) <= MAX_NAME_BYTES, "kind is too long")
+    return UnknownEvent(kind=head.kind, n=rest.n, session=rest.session, t=rest.t, line=line)
 
 
 def _plain(error: Exception) -> str:
