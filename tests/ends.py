@@ -49,6 +49,11 @@ def free_port() -> int:
         return port
 
 
+def is_listening(port: int) -> bool:
+    """Whether somebody listens there on IPv4, asked of the kernel without connecting (proc(5): 0A is LISTEN)."""
+    return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
+
+
 class End:
     """One end of one connection.
 
@@ -347,8 +352,8 @@ class ScriptedServer:
             end = End(sock)
             self.ends.append(end)
             thread = threading.Thread(target=self._run, args=(end,), name="script")
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def _run(self, end: End) -> None:
         try:

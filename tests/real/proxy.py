@@ -136,6 +136,8 @@ class Proxy:
         assert self.process.stdout is not None
         with self.process.stdout as output:
             for raw in output:
+                if not raw.endswith(b"\n"):
+                    break  # torn by a kill
                 line = raw.decode()
                 event = json.loads(line)
                 with self._has_news:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.ends import Patience, free_port
+from tests.ends import Patience, free_port, is_listening
 from tests.programs import program
 from tests.real.postfix import Postfix
 from tests.real.privileges import require_root
@@ -202,8 +202,7 @@ def run_sink(*flags: str) -> Iterator[SinkServer]:
                 stderr=output,
             )
         try:
-            # It says so just before it listens; a connection would be logged as a session.
-            Patience("smtp-sink to listen").until(lambda: _is_listening(sink.port) or process.poll())
+            Patience("smtp-sink to listen").until(lambda: is_listening(sink.port) or process.poll())
             assert process.poll() is None, sink.output.read_text()
             yield sink
         finally:
@@ -211,8 +210,3 @@ def run_sink(*flags: str) -> Iterator[SinkServer]:
             process.wait()
     finally:
         shutil.rmtree(folder)
-
-
-def _is_listening(port: int) -> bool:
-    """Whether the kernel has that listener, asked without connecting (proc(5): state 0A is LISTEN)."""
-    return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()

@@ -2,6 +2,7 @@
 
 import ssl
 import threading
+from contextlib import suppress
 
 import pytest
 
@@ -41,9 +42,10 @@ def test_command_in_the_segment_after_starttls(stage: Stage) -> None:
         serve_ehlo(end, "STARTTLS")
         end.hear(b"STARTTLS\r\n")
         assert go.wait(PATIENCE_S)
-        end.say(b"220 2.0.0 go\r\n")
-        end.start_tls(context)
-        end.to_end()
+        with suppress(OSError):  # the proxy has left already, or leaves in the handshake
+            end.say(b"220 2.0.0 go\r\n")
+            end.start_tls(context)
+            end.to_end()
 
     context = stage.server_context
     with stage.play(server) as app:

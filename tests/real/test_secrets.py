@@ -128,18 +128,15 @@ def test_password_that_the_server_decodes_and_echoes(stage: Stage) -> None:
         serve_log_in(end)
         end.hear(b64(PASSWORD) + b"\r\n")
         end.say(b"535-5.7.8 no such password:\r\n535 5.7.8 " + PASSWORD.encode() + b"\r\n")
-        serve_commands(end, {b"NOOP": b"250 " + b64("\0alice\0" + PASSWORD) + b"\r\n"})
+        serve_commands(end, {})
 
     with stage.play(server) as app:
         log_in(app)
         assert PASSWORD.encode() in app.ask(b64(PASSWORD))
-        app.ask("NOOP")
         app.ask("QUIT")
 
-    # What it decodes to is known; another encoding around it, which the server made up, is not looked for.
-    session = stage.session()
-    assert PASSWORD.encode() not in session.heard_by_client()
-    assert b64(PASSWORD) not in session.heard_by_client()
+    nothing_leaked(stage, PASSWORD)
+    assert b"535 5.7.8 " in stage.session().heard_by_client()
 
 
 @pytest.mark.parametrize("answer", [b"", b"AQ=="])
