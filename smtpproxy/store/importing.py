@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from smtpproxy.errors import NotFoundError, StoreError
 from smtpproxy.inspect.summary import SessionSummary
-from smtpproxy.store.contract import Recorded
+from smtpproxy.recording.codec import AnyLine
 from smtpproxy.store.lock import StoreLock, import_lock_path
 from smtpproxy.store.reader import LogReader
 from smtpproxy.store.retention import remove_piece
@@ -29,6 +29,8 @@ PATIENCE_S: Final = 30.0
 """How long the store may be busy with others before we give up."""
 # SQLite's lock is not fair: without a pause between two transactions the proxy might never get its turn.
 PAUSE_S: Final = 0.005
+ReadLine: TypeAlias = tuple[bytes, AnyLine]
+"""A line of a recording, without its end, and what it says."""
 _SESSION_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}\Z")
 
 
@@ -46,7 +48,7 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     is_new: bool
 
 
-def import_session(path: Path, session: str, read: Callable[[], Iterable[Recorded]]) -> Imported:
+def import_session(path: Path, session: str, read: Callable[[], Iterable[ReadLine]]) -> Imported:
     """Add a recorded session to the store `path`, which is created where there is none.
 
     A session without an `end` is kept as it is and listed as interrupted. While it is being added it is
@@ -66,7 +68,7 @@ def import_session(path: Path, session: str, read: Callable[[], Iterable[Recorde
     try:
         lock = StoreLock(import_lock_path(path), is_waiting=True)
         try:
-            return _import(connection, path, session, read)
+            return _import(connection, path, session, lambda: _as_stored(read()))
         finally:
             lock.release()
     except sqlite3.Error as error:
@@ -97,7 +99,7 @@ def delete_session(path: Path, session: str) -> None:
 
 
 def _import(
-    connection: sqlite3.Connection, path: Path, session: str, read: Callable[[], Iterable[Recorded]]
+    connection: sqlite3.Connection, path: Path, session: str, read: Callable[[], Iterable[ReadLine]]
 ) -> Imported:
     # We hold the lock, so whatever is half imported was left behind.
     for (name,) in connection.execute(
@@ -129,17 +131,27 @@ def _holds(path: Path, session: str, lines: Iterator[bytes]) -> bool:
         return all(ours == theirs for ours, theirs in zip_longest(reader.lines(session), lines))
 
 
-def _renamed(events: Iterable[Recorded], session: str) -> Iterator[Recorded]:
+def _renamed(events: Iterable[ReadLine], session: str) -> Iterator[ReadLine]:
     for line, event in events:
-        # Not by way of the event, which may know fewer fields than the line has.
-        fields = msgspec.json.decode(line)
-        fields["session"] = session
-        yield msgspec.json.encode(fields), msgspec.structs.replace(event, session=session)
+        yield _rewritten(line, session=session), msgspec.structs.replace(event, session=session)
 
 
-def _add(connection: sqlite3.Connection, session: str, events: Iterable[Recorded]) -> None:
+def _as_stored(events: Iterable[ReadLine]) -> Iterator[ReadLine]:
+    """Lines as the store holds them: `kind` first, and no `seq` (readers of the log get it spliced in)."""
+    for line, event in events:
+        yield (line if line.startswith(b'{"kind":') else _rewritten(line)), event
+
+
+def _rewritten(line: bytes, **changed: str) -> bytes:
+    # Not by way of the event, which may know fewer fields than the line has.
+    fields: dict[str, Any] = msgspec.json.decode(line)
+    fields.pop("seq", None)
+    return msgspec.json.encode({"kind": fields.pop("kind"), **fields, **changed})
+
+
+def _add(connection: sqlite3.Connection, session: str, events: Iterable[ReadLine]) -> None:
     folder = Folder()
-    batch: list[Recorded] = []
+    batch: list[ReadLine] = []
     octets = 0
     try:
         for recorded in events:
@@ -172,7 +184,7 @@ def _publish(connection: sqlite3.Connection, session: str) -> None:
     )
 
 
-def _write(connection: sqlite3.Connection, folder: Folder, events: list[Recorded]) -> None:
+def _write(connection: sqlite3.Connection, folder: Folder, events: list[ReadLine]) -> None:
     if events:
         batch = folder.fold(events)
         _patiently(lambda: write_batch(connection, batch, now=time.time(), is_import=True))

@@ -61,7 +61,7 @@ CREATE TABLE messages (
     last_seq INTEGER NOT NULL,
     headers BLOB NOT NULL,
     PRIMARY KEY (session, message)
-);
+) WITHOUT ROWID;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 

@@ -14,6 +14,7 @@ import msgspec
 
 from smtpproxy.errors import StoreError
 from smtpproxy.inspect.summary import MessageRow, SessionSummary, Summarizer
+from smtpproxy.recording.codec import AnyLine, UnknownEvent
 from smtpproxy.session.events import AnyEvent, Content, End
 from smtpproxy.store.contract import Batch, Recorded, Row
 from smtpproxy.store.retention import Retention
@@ -32,7 +33,7 @@ _INSERT_MESSAGE: Final = "INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?,
 # What is being removed or imported (REMOVING, IMPORTING) stays hidden whatever is added.
 _UPSERT_SESSION: Final = """
 INSERT INTO sessions (session, started, state, is_probe, stored, first_seq, last_seq, summary)
-VALUES (:session, :started, :state, :is_probe, :stored, :first_seq, :last_seq, :summary)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (session) DO UPDATE SET
     state = CASE WHEN state IN (2, 3) THEN state ELSE excluded.state END,
     is_probe = excluded.is_probe, stored = excluded.stored, last_seq = excluded.last_seq,
@@ -80,11 +81,13 @@ class FoldedBatch:
 class _OpenSession:
     """What is kept in memory of a session until its end: its summary so far, and where its messages lie."""
 
-    __slots__ = ("first", "places", "summarizer")
+    __slots__ = ("first", "last", "places", "summarizer")
 
     def __init__(self) -> None:
         self.summarizer = Summarizer()
         self.places: dict[int, tuple[Place, Place]] = {}
+        # Of its events in the batch at hand.
+        self.first = self.last = -1
 
 
 class Folder:
@@ -93,42 +96,50 @@ class Folder:
     def __init__(self) -> None:
         self._open: dict[str, _OpenSession] = {}
 
-    def fold(self, recorded: Iterable[Recorded]) -> FoldedBatch:
+    def fold(self, recorded: Iterable[tuple[bytes, AnyLine]]) -> FoldedBatch:
         """Take the next events, of any sessions, in order."""
         batch = FoldedBatch()
-        touched: dict[str, list[int]] = {}
-        sessions = self._open
-        ended: list[str] = []
+        touched: dict[str, _OpenSession] = {}
         for index, (line, event) in enumerate(recorded):
             name = event.session
-            batch.events.append((name, KINDS[type(event)], line))
-            state = sessions.get(name)
+            state = self._open.get(name)
             if state is None:
-                state = sessions[name] = _OpenSession()
-            state.summarizer.add(event)
-            span = touched.get(name)
-            if span is None:
-                touched[name] = [index, index]
-            else:
-                span[1] = index
+                state = self._open[name] = _OpenSession()
+            if name not in touched:
+                touched[name] = state
+                state.first = index
+            state.last = index
+            if isinstance(event, UnknownEvent):
+                batch.events.append((name, event.kind, line))
+                continue
+            batch.events.append((name, KINDS[type(event)], line))
+            # The log is what counts: a summary that fails must not cost it anything.
+            with contextlib.suppress(Exception):
+                state.summarizer.add(event)
             if isinstance(event, Content):
                 place = Place(batch.base, index)
                 first, _ = state.places.get(event.message, (place, place))
                 state.places[event.message] = (first, place)
             elif isinstance(event, End):
-                ended.append(name)
-        for name, (first_index, last_index) in touched.items():
-            state = sessions[name]
-            for message in state.summarizer.take_messages():
-                first, last = state.places.pop(message.message)
-                batch.messages.append((name, message, first, last))
-            summary = state.summarizer.summary
-            if not summary.session:  # a recording that lost its first line still has to be found
-                summary = msgspec.structs.replace(summary, session=name)
-            batch.sessions[name] = (summary, first_index, last_index)
-        for name in ended:
-            sessions.pop(name, None)
+                self._close(name, state, batch)
+                touched.pop(name, None)
+        for name, state in touched.items():
+            self._sum_up(name, state, batch)
         return batch
+
+    def _close(self, name: str, state: _OpenSession, batch: FoldedBatch) -> None:
+        del self._open[name]
+        self._sum_up(name, state, batch)
+
+    def _sum_up(self, name: str, state: _OpenSession, batch: FoldedBatch) -> None:
+        for message in state.summarizer.take_messages():
+            places = state.places.pop(message.message, None)
+            if places is not None:
+                batch.messages.append((name, message, *places))
+        summary = state.summarizer.summary
+        if not summary.session:  # a recording that lost its first line still has to be found
+            summary = msgspec.structs.replace(summary, session=name)
+        batch.sessions[name] = (summary, state.first, state.last)
 
 
 def _kinds() -> dict[type, str]:
@@ -158,26 +169,27 @@ def write_batch(
             (seq, session, kind, line) for seq, (session, kind, line) in enumerate(batch.events, after + 1)
         ]
         connection.executemany(_INSERT_EVENT, rows)
-        for name, (summary, first, last) in batch.sessions.items():
-            state = OPEN if summary.outcome == "open" else CLOSED
-            connection.execute(
-                _UPSERT_SESSION,
-                {
-                    "session": name,
-                    "started": summary.started,
-                    "state": IMPORTING if is_import else state,
-                    "is_probe": summary.is_probe,
-                    "stored": now,
-                    "first_seq": after + 1 + first,
-                    "last_seq": after + 1 + last,
-                    "summary": _encode_json(summary),
-                },
-            )
-        for session, message, first_place, last_place in batch.messages:
-            connection.execute(
-                _INSERT_MESSAGE,
+        connection.executemany(
+            _UPSERT_SESSION,
+            [
                 (
-                    session,
+                    name,
+                    summary.started,
+                    IMPORTING if is_import else OPEN if summary.outcome == "open" else CLOSED,
+                    summary.is_probe,
+                    now,
+                    after + 1 + first,
+                    after + 1 + last,
+                    _encode_json(summary),
+                )
+                for name, (summary, first, last) in batch.sessions.items()
+            ],
+        )
+        connection.executemany(
+            _INSERT_MESSAGE,
+            [
+                (
+                    name,
                     message.message,
                     message.mail_from,
                     _encode_json(message.rcpt_to).decode(),
@@ -185,8 +197,10 @@ def write_batch(
                     first_place.seq,
                     last_place.seq,
                     message.headers,
-                ),
-            )
+                )
+                for name, message, first_place, last_place in batch.messages
+            ],
+        )
         connection.execute("COMMIT")
     except BaseException:
         # A failed COMMIT or a full disk may have rolled back already.

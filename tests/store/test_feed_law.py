@@ -16,6 +16,7 @@ class MemoryLog:
         self.rows: list[Row] = []
         self.head = 0
         self.feed = Feed(self, head=0)
+        self._committed: list[Batch] = []
         self._page = page
         self._lateness = lateness
 
@@ -26,7 +27,12 @@ class MemoryLog:
         self.head += count
         if not is_foreign:
             self.feed.committed(self.head)
-            self.feed.deliver(Batch(after, rows))
+            self._committed.append(Batch(after, rows))
+
+    def deliver(self) -> None:
+        for batch in self._committed:
+            self.feed.deliver(batch)
+        self._committed.clear()
 
     def remove(self, number: int) -> None:
         del self.rows[: number % 3]
@@ -110,6 +116,8 @@ def test_everyone_gets_everything_once_in_order(
                         nursery.start_soon(read, log.feed.subscribe(after), began)
                 for _ in range(pause):
                     await trio.lowlevel.checkpoint()
+                # From the writer's thread it takes a while.
+                log.deliver()
             # Whoever has fallen out of step is not put right by anything that comes later.
             await trio.sleep(2)
             log.feed.close()

@@ -1,6 +1,6 @@
 """Recordings come into the store once, under their own id or one that says where they came from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -8,15 +8,15 @@ import pytest
 import trio
 
 from smtpproxy.errors import StoreError
+from smtpproxy.recording.codec import decode, splice_seq
 from smtpproxy.store import importing
-from smtpproxy.store.contract import Recorded
-from smtpproxy.store.importing import Imported, import_session
+from smtpproxy.store.importing import Imported, ReadLine, import_session
 from smtpproxy.store.log import open_log
 from smtpproxy.store.reader import LogReader
 from tests.store.conversations import append_all, encode, mail_session, noop, recorded, short_session, start
 
 
-def bring(path: Path, session: str, events: list[Recorded]) -> Imported:
+def bring(path: Path, session: str, events: Sequence[ReadLine]) -> Imported:
     return import_session(path, session, lambda: events)
 
 
@@ -65,6 +65,21 @@ def test_a_field_of_a_later_version_survives_a_new_id(path: Path) -> None:
         assert msgspec.json.decode(next(reader.lines(stored_as)))["mood"] == "fine"
 
 
+def test_a_kind_of_a_later_version_is_kept(path: Path) -> None:
+    line = b'{"kind":"mood","n":1,"session":"01A","t":0.5,"is":"fine"}'
+    bring(path, "01A", [*recorded(start("01A")), (line, decode(line))])
+    with LogReader(path) as reader:
+        assert list(reader.lines("01A"))[1] == line
+        assert reader.events_after(1)[0][2] == "mood"
+
+
+def test_a_position_in_a_line_is_left_out(path: Path) -> None:
+    [(line, event)] = recorded(start("01A"))
+    bring(path, "01A", [(splice_seq(line, 5), event)])
+    with LogReader(path) as reader:
+        assert list(reader.lines("01A")) == [line]
+
+
 def test_a_session_without_an_end_is_listed_as_interrupted_and_stays_as_it_is(path: Path) -> None:
     events = recorded(start("01A"), noop("01A", 1))
     bring(path, "01A", events)
@@ -85,7 +100,7 @@ def test_a_recording_that_breaks_off_adds_nothing(path: Path, monkeypatch: pytes
     monkeypatch.setattr(importing, "BATCH_BYTES", 100)
     seen_half_way: list[list[str]] = []
 
-    def broken() -> Iterator[Recorded]:
+    def broken() -> Iterator[ReadLine]:
         yield from recorded(*short_session("01A", commands=5))
         with LogReader(path) as reader:
             assert reader.head() > 0
