@@ -90,8 +90,7 @@ class Taint:
             self._prefixes[blob[:PREFIX_BYTES].lower()] = None
         if len(blob) > MAX_FORM_BYTES:
             return
-        self._keep(blob)
-        self._keep(blob.rstrip(b"="))
+        self._keep_padded(blob)
         # Some servers quote the first word alone, as the verb that they do not know.
         self._keep(blob.split(None, 1)[0])
         decoded = decode_base64(blob)
@@ -99,9 +98,15 @@ class Taint:
             return
         known = identity.encode()
         for value in (decoded, *(match[1] for part in _PARTS if (match := part.search(decoded)))):
-            if len(value) >= MIN_VALUE_BYTES and value != known:
-                self._keep(value)
-                self._keep(b64encode(value).rstrip(b"="))
+            if len(value) >= MIN_VALUE_BYTES:
+                self._keep_padded(b64encode(value))
+                if value != known:
+                    self._keep(value)
+
+    def _keep_padded(self, form: bytes) -> None:
+        """A form that may be base64: its padding comes and goes."""
+        self._keep(form)
+        self._keep(form.rstrip(b"="))
 
     def _keep(self, form: bytes) -> None:
         if len(form) < MIN_BLOB_BYTES or self.is_full:
