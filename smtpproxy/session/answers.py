@@ -12,7 +12,7 @@ from smtpproxy.session.endings import Endings
 from smtpproxy.session.events import Redacted
 from smtpproxy.session.options import RelayOptions
 from smtpproxy.session.rules import RULES
-from smtpproxy.wire.commands import MAX_LINE_BYTES
+from smtpproxy.wire.commands import take_line
 from smtpproxy.wire.content import TerminatorScanner
 from smtpproxy.wire.replies import parse_reply_line
 
@@ -34,7 +34,6 @@ class Answers(Endings):
     def __init__(self, options: RelayOptions, *, session: str, policy: Policy | None) -> None:
         super().__init__(options, session=session, policy=policy)
         self._reply_code = 0
-        self._reply_bytes = 0
         self._ehlo_lines: list[bytes] = []
         self._server_is_switching = False
         """TLS is about to begin on the server's leg: octets in clear are injection (RFC 3207 6)."""
@@ -48,6 +47,9 @@ class Answers(Endings):
         """Octets of the blob that XEXCH50 announced."""
         self._chunk_left = 0
         self._scanner = TerminatorScanner()
+        self._is_lmtp = options.is_lmtp
+        self._long_line: tuple[int | None, bool] | None = None
+        """Code and whether it is the last, of a reply line of which only a piece has come."""
 
     @abstractmethod
     def _read_other(self, data: bytes) -> None:
@@ -63,24 +65,24 @@ class Answers(Endings):
             if self._is_opaque or self._server_is_switching:
                 self._read_other(data[pos:])
                 return
-            end = data.find(b"\n", pos) + 1
-            if not end:
-                self._reply_line += data[pos:]
-                if len(self._reply_line) > MAX_LINE_BYTES:
-                    self._pass_oversize_reply()
+            line, pos = take_line(self._reply_line, data, pos)
+            if line is None:
                 return
-            line = data[pos:end]
-            if self._reply_line:
-                line = bytes(self._reply_line) + line
-                self._reply_line.clear()
-            pos = end
-            self._on_reply_line(line)
+            if line.endswith(b"\n"):
+                self._on_reply_line(line)
+            else:
+                self._pass_oversize_reply(line)
 
     # -- lines
 
     def _on_reply_line(self, line: bytes) -> None:
-        code, is_last = parse_reply_line(line)
         lines = self._reply_lines
+        if self._long_line is not None:
+            (code, is_last), self._long_line = self._long_line, None
+        else:
+            code, is_last = parse_reply_line(line)
+            if code is not None and not lines:
+                self._settle_optional(code)
         owed = self._fifo[0] if self._fifo else None
         is_held = owed is not None and owed.handler is not None
         if not is_held:
@@ -121,34 +123,52 @@ class Answers(Endings):
         piece = b"".join(lines)
         lines.clear()
         self._reply_bytes = 0
-        if is_held and owed is not None:
+        self._add_piece(piece, owed, is_held=is_held)
+
+    def _pass_oversize_reply(self, piece: bytes) -> None:
+        """A line of which more is to come than is kept: pass on what is here; its code is in its first piece."""
+        if self._long_line is None:
+            self._long_line = parse_reply_line(piece)
+            if self._long_line[0] is not None and not self._reply_lines:
+                self._settle_optional(self._long_line[0])
+        owed = self._fifo[0] if self._fifo else None
+        is_held = owed is not None and owed.handler is not None
+        if not is_held:
+            self._send("client", piece)
+        piece = b"".join(self._reply_lines) + piece
+        self._reply_lines.clear()
+        self._reply_bytes = 0
+        self._add_piece(piece, owed, is_held=is_held)
+
+    def _add_piece(self, piece: bytes, owed: Expectation | None, *, is_held: bool) -> None:
+        """Part of a reply that is too large to be kept whole."""
+        n = owed.n if owed is not None else None
+        if not is_held or owed is None:
+            self._add_reply(piece, None, answers=n, partial=True)
+            self._add_finding_once("oversize-line")
+        elif owed.verb in ("EHLO", "LHLO") and not self._is_upgrade_due:
             # Too large to rewrite: from here on it passes as it came.
             self._send("client", piece)
             owed.handler = None
-            self._add_finding("ehlo-too-large", about=owed.n)
-        self._add_reply(piece, None, answers=owed.n if owed else None, partial=True)
-        self._add_finding_once("oversize-line")
+            self._add_reply(piece, None, answers=n, partial=True)
+            self._add_finding("ehlo-too-large", about=n)
+        else:
+            # Whether TLS begins hangs on this reply, so it must be seen whole.
+            self._add_reply(piece, None, to="proxy", answers=n, partial=True)
+            what = f"its reply to {owed.verb} is larger than {MAX_REPLY_BYTES} octets"
+            text = f"smtpproxy: TLS with {self._options.upstream} cannot begin: {what}"
+            self._fail("upstream-tls", what, code=421, enhanced="4.7.5", text=text, about=n)
 
-    def _pass_oversize_reply(self) -> None:
-        """A line without end: pass on what is here; the rest of it follows in further pieces."""
-        piece = b"".join(self._reply_lines) + bytes(self._reply_line)
-        owed = self._fifo[0] if self._fifo else None
-        is_held = owed is not None and owed.handler is not None
-        self._send("client", piece if is_held else bytes(self._reply_line))
-        if is_held and owed is not None:
-            owed.handler = None
-        self._reply_lines.clear()
-        self._reply_line.clear()
-        self._reply_bytes = 0
-        self._add_reply(piece, None, answers=owed.n if owed else None, partial=True)
-        self._add_finding_once("oversize-line")
+    def _settle_optional(self, code: int) -> None:
+        """Drop what may go without a reply, where this reply is not for it."""
+        fifo = self._fifo
+        while fifo and fifo[0].is_optional and not self._is_for_optional(code):
+            fifo.popleft()
 
     # -- replies
 
     def _on_reply(self, code: int, raw: bytes) -> None:
         fifo = self._fifo
-        if fifo and fifo[0].is_optional and not self._is_for_optional(code):
-            fifo.popleft()
         if not fifo:
             self._on_unsolicited(code, raw)
             return
@@ -171,7 +191,7 @@ class Answers(Endings):
         if owed.verb == ".":
             if owed.remaining is None:
                 # LMTP: one reply for each recipient that was accepted (RFC 2033 4.2).
-                owed.remaining = max(self._recipients, 1) - 1
+                owed.remaining = max(self._recipients, 1) - 1 if self._is_lmtp else 0
             if code == 353:
                 # PRDR: a reply per recipient follows, then one for the message.
                 owed.remaining = self._recipients + 1
@@ -199,17 +219,19 @@ class Answers(Endings):
         fifo = self._fifo
         while fifo and fifo[0].answers and not self._is_winding_up:
             owed = fifo.popleft()
-            if owed.handler is not None:
-                code = int(owed.answers[0][:3])
-                owed.handler(owed, code, owed.answers[0])
-                continue
-            for raw in owed.answers:
+            *first, last = owed.answers
+            for raw in first:
                 self._send("client", raw)
                 code = int(raw[:3])
                 self._add_reply(raw, code, from_=self._provider, answers=owed.n)
-                if raw is not owed.answers[-1]:
-                    self._count(owed.verb, code)
-            self._after_reply(owed, code)
+                self._count(owed.verb, code)
+            code = int(last[:3])
+            if owed.handler is not None:
+                owed.handler(owed, code, last)
+            else:
+                self._send("client", last)
+                self._add_reply(last, code, from_=self._provider, answers=owed.n)
+                self._after_reply(owed, code)
             if owed.closes:
                 self._wind_up("quit" if self._has_quit else "server-closed")
         if not fifo:
@@ -237,6 +259,7 @@ class Answers(Endings):
                 self._recipients += 1
         elif is_positive and verb in RULES and RULES[verb].resets:
             self._recipients = 0
+            self._is_lmtp = self._is_lmtp or verb == "LHLO"
             self._has_transaction = verb in ("MAIL", "SEND", "SOML", "SAML")
         elif verb == ".":
             self._recipients = 0
@@ -258,13 +281,15 @@ class Answers(Endings):
 
     def _resume(self, verb: str, code: int) -> None:
         """The reply that decides how the client's next octets are read."""
-        if code == 334:
+        if code == 334 and self._sasl is not None:
             self._move("challenge")
         elif code == 354 and verb == "DATA":
             self._open_message()
             self._move("go-ahead")
         elif code == 354:
+            # MS KB 812455: the blob is answered once more.
             self._chunk_left = self._exchange_bytes
+            self._fifo.append(Expectation(verb, None))
             self._move("count" if self._chunk_left else "answered")
         elif 200 <= code < 300 and verb in ("TURN", "ATRN", "X-ANONYMOUSTLS"):
             self._lose_thread(f"{verb} was accepted", is_withheld=True)

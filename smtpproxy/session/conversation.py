@@ -92,6 +92,10 @@ class Conversation:
         self._held_bytes = 0
         self._reply_line = bytearray()
         self._reply_lines: list[bytes] = []
+        self._reply_bytes = 0
+        """Of the lines that are in `_reply_lines`."""
+        self._is_upgrade_due = options.server_tls == "starttls"
+        """The proxy is still to upgrade the server's leg: nothing of the client may go there in clear."""
         self._is_opaque = False
         self._is_fresh_after_tls = False
         """TLS stands on the client's leg, and it has said nothing under it yet."""

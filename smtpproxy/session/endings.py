@@ -54,13 +54,12 @@ class Endings(Conversation):
 
     def _pass_half_close(self) -> None:
         """Pass the client's FIN on; under TLS only once nothing is owed: servers answer it by closing."""
-        if self._is_half_closed or self._has_left["server"]:
+        if self._has_left["server"] or (self._has_tls["server"] and self._is_reply_owed):
             return
-        if self._has_tls["server"] and self._fifo:
-            return
-        self._is_half_closed = True
-        self._do(fx.HalfClose("server"))
-        if not self._fifo:
+        if not self._is_half_closed:
+            self._is_half_closed = True
+            self._do(fx.HalfClose("server"))
+        if not self._is_reply_owed and not self._is_opaque:
             self._do(fx.Wait(LINGER_S, "linger"))
 
     def _server_left(self, reason: str) -> None:
@@ -68,8 +67,9 @@ class Endings(Conversation):
         if self._has_left["server"]:
             return
         self._has_left["server"] = True
-        self._record_unfinished_reply()
-        if any(owed.verb not in _NOT_MISSED for owed in self._fifo) or self._content_is_open:
+        self._record_unfinished_reply(is_passed=True)
+        self._note_cut()
+        if self._is_reply_missed or self._content_is_open:
             self._facts.is_cut = True
             self._add_finding_once("server-left")
         self._wind_up("quit" if self._has_quit else reason)
@@ -84,10 +84,10 @@ class Endings(Conversation):
                 self._add_finding_once("client-reset")
                 return self._client_left()
             self._note_cut()
-            self._record_unread(is_forwarded=False)
         else:
-            self._record_unfinished_reply()
-            if any(owed.verb not in _NOT_MISSED for owed in self._fifo) or self._content_is_open:
+            self._record_unfinished_reply(is_passed=True)
+            self._note_cut()
+            if self._is_reply_missed:
                 self._facts.is_cut = True
         self._has_left[side] = True
         self._add_finding(f"{side}-reset")
@@ -111,6 +111,7 @@ class Endings(Conversation):
         self._wind_up(finding)
 
     def _say_last(self, code: int, text: str) -> None:
+        self._record_unfinished_reply(is_passed=False)
         raw = render_reply(code, text)
         self._send("client", raw)
         self._add_reply(raw, code, from_=self._provider)
@@ -122,6 +123,7 @@ class Endings(Conversation):
         self._is_winding_up = True
         self._reason = self._reason or reason
         self._record_unread(is_forwarded=False)
+        self._record_unfinished_reply(is_passed=False)
         self._fifo.clear()
         if not self._has_left["server"]:
             self._do(fx.Close("server"))
@@ -136,10 +138,13 @@ class Endings(Conversation):
         if self._is_over:
             return
         self._is_over = True
-        if self._fifo and any(owed.verb not in _NOT_MISSED for owed in self._fifo):
+        if self._is_reply_missed:
             self._facts.is_cut = True
-        self._record_unfinished_reply()
+        self._record_unread(is_forwarded=False)
+        self._record_unfinished_reply(is_passed=False)
         self._fifo.clear()
+        # It may know us by its handler, and no garbage collector looks into it.
+        self._holding = None
         self._move("over")
         self._do(fx.Close("server"))
         self._do(fx.Close("client"))
@@ -159,7 +164,19 @@ class Endings(Conversation):
 
     @property
     def _can_forward(self) -> bool:
-        return not self._has_left["server"] and self._state not in ("waiting", "preface", "starttls", "drain")
+        """Whether the tail of a line may go to the server: not in clear where TLS is to come first."""
+        is_read = self._state not in ("waiting", "preface", "starttls", "drain")
+        return is_read and not self._has_left["server"] and not self._is_upgrade_due
+
+    @property
+    def _is_reply_owed(self) -> bool:
+        """Whether a reply must still come: a blank line may go without one."""
+        return any(not owed.is_optional for owed in self._fifo)
+
+    @property
+    def _is_reply_missed(self) -> bool:
+        """Whether a reply is owed that somebody will miss."""
+        return any(owed.verb not in _NOT_MISSED and not owed.is_optional for owed in self._fifo)
 
     @property
     def _content_is_open(self) -> bool:
@@ -167,7 +184,7 @@ class Endings(Conversation):
 
     @property
     def _is_final_reply_owed(self) -> bool:
-        return any(owed.verb == "." for owed in self._fifo)
+        return any(owed.verb == "." and not owed.is_optional for owed in self._fifo)
 
     def _note_cut(self) -> None:
         has_open_transaction = (
@@ -226,16 +243,24 @@ class Endings(Conversation):
         else:
             self._add_opaque(data, from_="client", to=to or "proxy")
 
-    def _record_unfinished_reply(self) -> None:
-        data = b"".join(self._reply_lines) + bytes(self._reply_line)
-        if not data:
-            return
+    def _record_unfinished_reply(self, *, is_passed: bool) -> None:
+        """Record what has come of a reply that will not be completed.
+
+        Whole lines went to the client when they came, unless the reply was being held back; the rest goes to it
+        now where it `is_passed`, and otherwise nowhere.
+        """
+        sent, rest = b"".join(self._reply_lines), bytes(self._reply_line)
         owed = self._fifo[0] if self._fifo else None
-        # Whole lines went to the client when they came, unless the reply was being held back.
-        is_held = owed is not None and owed.handler is not None
-        unsent = data if is_held else bytes(self._reply_line)
+        if owed is not None and owed.handler is not None:
+            sent, rest = b"", sent + rest
         self._reply_lines.clear()
         self._reply_line.clear()
-        if unsent and not self._has_left["client"]:
-            self._send("client", unsent)
-        self._add_reply(data, None, answers=owed.n if owed else None, partial=True)
+        self._reply_bytes = 0
+        n = owed.n if owed else None
+        if is_passed and rest:
+            self._send("client", rest)
+            sent, rest = sent + rest, b""
+        if sent:
+            self._add_reply(sent, None, answers=n, partial=True)
+        if rest:
+            self._add_reply(rest, None, to="proxy", answers=n, partial=True)

@@ -225,7 +225,7 @@ class Relay(Turns):
                 self._release()
             case "drain" if self._is_winding_up:
                 self._end()
-            case "linger" if not self._fifo:
+            case "linger" if not self._is_reply_owed:
                 self._end()
             case "preface" if self._state == "preface":
                 self._time_out("the PROXY protocol header")

@@ -25,7 +25,7 @@ from smtpproxy.session.events import Command, Leg, Opaque, Redacted
 from smtpproxy.session.options import RelayOptions
 from smtpproxy.session.rules import PLAIN, RULES, UNKNOWN
 from smtpproxy.session.upgrades import CLEAR_BEFORE_UPGRADE, READY, Upgrades
-from smtpproxy.wire.commands import MAX_LINE_BYTES, argument_of, parse_bdat, verb_of, word_spans
+from smtpproxy.wire.commands import argument_of, parse_bdat, take_line, verb_of, word_spans
 from smtpproxy.wire.sasl import SaslExchange
 
 MAX_HELD_BYTES: Final = 256 * 1024
@@ -85,36 +85,19 @@ class Turns(Upgrades):
             self._add_finding_once("early-bytes", about=self._holding.n)
         return len(data)
 
-    def _take_line(self, data: bytes, pos: int) -> tuple[bytes | None, int]:
-        end = data.find(b"\n", pos) + 1
-        if not end:
-            self._line += data[pos:]
-            return None, len(data)
-        line = data[pos:end]
-        if self._line:
-            line = bytes(self._line) + line
-            self._line.clear()
-        return line, end
-
     def _read_command(self, data: bytes, pos: int) -> int:
         if self._layer_may_follow or not self._has_greeted:
             if self._is_other_protocol(data, pos):
                 return self._readers[self._state](data, pos)
             self._layer_may_follow = False
-        line, end = self._take_line(data, pos)
+        line, end = take_line(self._line, data, pos)
         if line is not None:
-            if self._oversize_verb is None:
+            is_end = line.endswith(b"\n")
+            if is_end and self._oversize_verb is None:
                 self._on_command(line, is_last=end == len(data))
             else:
-                self._on_oversize_piece(line, is_end=True)
-        elif len(self._line) > MAX_LINE_BYTES:
-            self._on_oversize_piece(self._take_partial(), is_end=False)
+                self._on_oversize_piece(line, is_end=is_end)
         return end
-
-    def _take_partial(self) -> bytes:
-        piece = bytes(self._line)
-        self._line.clear()
-        return piece
 
     def _is_other_protocol(self, data: bytes, pos: int) -> bool:
         """A SASL security layer's frame, or TLS on a plain port: neither is a command."""
@@ -132,16 +115,16 @@ class Turns(Upgrades):
         return False
 
     def _read_sasl(self, data: bytes, pos: int) -> int:
-        line, end = self._take_line(data, pos)
+        line, end = take_line(self._line, data, pos)
         if line is None:
-            if len(self._line) > MAX_LINE_BYTES:
-                piece = self._take_partial()
-                self._add_sasl(piece, partial=True)
-                self._add_finding_once("oversize-line")
-                if self._has_server:
-                    self._send("server", piece)
             return end
-        self._on_sasl(line)
+        if line.endswith(b"\n"):
+            self._on_sasl(line)
+            return end
+        self._add_sasl(line, partial=True)
+        self._add_finding_once("oversize-line")
+        if self._has_server:
+            self._send("server", line)
         return end
 
     def _read_data(self, data: bytes, pos: int) -> int:
@@ -199,10 +182,10 @@ class Turns(Upgrades):
         if rule is None:
             rule = UNKNOWN if verb else PLAIN
         if not line.endswith(b"\r\n"):
-            self._add_finding_once("bare-lf", "a command", about=self._n)
+            self._add_finding_once("bare-lf", "a command", about=self._n + 1)
         if self._has_server:
             if self._fifo and self._fifo[0].verb == "greeting":
-                self._add_finding_once("pregreet", about=self._n)
+                self._add_finding_once("pregreet", about=self._n + 1)
                 if self._is_upgrade_due and verb not in CLEAR_BEFORE_UPGRADE:
                     self._wait_for_greeting(line)
                     return
@@ -269,10 +252,17 @@ class Turns(Upgrades):
 
     def _on_oversize_piece(self, piece: bytes, *, is_end: bool) -> None:
         """A line that is longer than is kept whole: passed on in pieces, answered once."""
-        if self._oversize_verb is None:
-            self._oversize_verb = verb_of(piece)
-            self._add_finding_once("oversize-line", about=self._n)
-        verb = self._oversize_verb
+        is_first = self._oversize_verb is None
+        verb = verb_of(piece) if self._oversize_verb is None else self._oversize_verb
+        self._oversize_verb = verb
+        if is_first:
+            self._add_finding_once("oversize-line", about=self._n + 1)
+        if self._is_upgrade_due or (self._options.require_tls and not self._has_tls["client"]):
+            # It cannot be held until TLS stands, and must not go before.
+            self._add_command(piece, verb, to="proxy", partial=not is_end)
+            text = "smtpproxy: a line this long cannot wait for TLS"
+            self._fail("oversize-line", "before TLS", code=500, enhanced="5.5.6", text=text)
+            return
         event = self._add_command(piece, verb, partial=not is_end)
         if verb in ("AUTH", "X-EXPS"):
             event.redacted = [Redacted(at=0, kind="sasl", length=len(piece))]
@@ -282,13 +272,19 @@ class Turns(Upgrades):
             return
         self._oversize_verb = None
         owed = Expectation(verb, event.n)
+        self._fifo.append(owed)
         if not self._has_server:
             owed.answers = (b"500 5.5.6 smtpproxy: line too long\r\n",)
-        self._fifo.append(owed)
-        if self._has_server and (verb not in RULES or RULES[verb].holds):
+            self._advance()
+        elif verb in ("BDAT", "STARTTLS"):
+            self._lose_thread(f"{verb} in a line that was not kept whole")
+        elif verb not in RULES or RULES[verb].holds:
+            if verb in ("AUTH", "X-EXPS"):
+                self._sasl = SaslExchange("")
             self._holding = owed
             self._move("hold")
-        self._advance()
+        elif verb in ("EHLO", "LHLO"):
+            owed.handler = self._on_ehlo
 
     def _wait_for_greeting(self, line: bytes) -> None:
         """The server's leg must be upgraded first, and before that it must greet."""
@@ -404,7 +400,7 @@ class Turns(Upgrades):
         n = self._add_content(b".\r\n", end=True)
         self._content = None
         self._move("complete")
-        owed = Expectation(".", n, remaining=None if self._options.is_lmtp else 0)
+        owed = Expectation(".", n, remaining=None)
         if not self._has_server:
             self._decide(owed, ContentTurn(octets=content.octets - 3, sample=content.sample))
             return
@@ -424,7 +420,7 @@ class Turns(Upgrades):
         self._chunk_ends_message = event.last
         if event.last:
             owed.verb = "."
-            owed.remaining = None if self._options.is_lmtp else 0
+            owed.remaining = None
         if self._chunk_left:
             self._move("count")
         else:
@@ -437,7 +433,7 @@ class Turns(Upgrades):
         if content is None:
             return
         piece = content.finish(0)
-        if piece:
+        if piece or self._chunk_ends_message:
             self._add_content(piece, end=self._chunk_ends_message)
         if self._chunk_ends_message:
             self._content = None
@@ -543,8 +539,7 @@ class Turns(Upgrades):
 
     def _pass_opaque(self, side: Leg, data: bytes) -> None:
         other: Leg = "server" if side == "client" else "client"
-        if not self._has_left[other]:
-            self._send(other, data)
+        self._send(other, data)
         if self._is_withheld:
             octets, digest = self._withheld.setdefault(side, (0, hashlib.sha256()))
             digest.update(data)
@@ -572,6 +567,7 @@ class Turns(Upgrades):
             if piece:
                 self._add_content(piece)
             self._content = None
+        self._record_unfinished_reply(is_passed=True)
         self._fifo.clear()
         self._sasl = None
         self._holding = None
@@ -580,10 +576,6 @@ class Turns(Upgrades):
         self._line.clear()
         if rest:
             self._pass_opaque("client", rest)
-        rest = bytes(self._reply_line)
-        self._reply_line.clear()
-        if rest:
-            self._pass_opaque("server", rest)
 
     def _record_withheld(self) -> None:
         """What passed unread, as length and digest, at the end."""

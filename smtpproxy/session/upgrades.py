@@ -22,7 +22,6 @@ class Upgrades(Answers):
 
     def __init__(self, options: RelayOptions, *, session: str, policy: Policy | None) -> None:
         super().__init__(options, session=session, policy=policy)
-        self._is_upgrade_due = options.server_tls == "starttls"
         self._pending_reply: tuple[int, bytes, int | None] | None = None
         """The 220 that the client gets once its leg may switch: (code, raw, answers)."""
         self._trigger = b""
