@@ -45,7 +45,6 @@ class Redactor:
     """One session's redaction; events are given to it in order, each once."""
 
     __slots__ = (
-        "_auth_n",
         "_bodies",
         "_handlers",
         "_identity",
@@ -70,8 +69,7 @@ class Redactor:
         self._taint = Taint()
         self._lines = LineScanner()
         self._seams: dict[Party, Seam] = {}
-        # Of the last AUTH: the number of its latest line, which a reply may answer, and whose account it is.
-        self._auth_n = -1
+        # Whose account the last AUTH, or the last line of its exchange, was about.
         self._identity = ""
         # The client's line that is not over yet is no command, so that it may quote a secret.
         self._is_quoting = False
@@ -143,7 +141,6 @@ class Redactor:
             lines.is_awaited = False
             self._is_quoting = not is_known or (is_sasl and not self._taint.is_full)
             if is_sasl:
-                self._auth_n = event.n
                 self._identity = event.identity if event.identity is not UNSET else ""
             if is_known:
                 lines.is_after_auth = is_sasl
@@ -199,7 +196,7 @@ class Redactor:
             lines.is_awaited = True
         elif code is not UNSET and not event.partial:
             lines.is_awaited = False
-            if code == 235 or (200 <= code < 300 and event.answers == self._auth_n):
+            if code == 235:
                 lines.is_after_auth = False
         if event.redacted is UNSET and not self._taint:
             return event

@@ -214,7 +214,7 @@ def test_a_findings_own_sentence_stays_even_if_it_was_a_password() -> None:
 
 def test_an_over_long_secret_in_pieces() -> None:
     talk = Talk()
-    blob = b64("ticket" * 20_000)
+    blob = b64encode(b"".join(sha256(b"%d" % n).digest() for n in range(3_000))).decode()
     assert talk.client(f"AUTH GSSAPI <<sasl:{blob[:60_000]}>>", partial=True) == b"AUTH GSSAPI {{secret}}"
     # Whatever the next piece looks like to who reads it, and whether it is marked or not.
     assert talk.client(blob[60_000:120_000], partial=True) == b"{{secret}}"
@@ -222,9 +222,17 @@ def test_an_over_long_secret_in_pieces() -> None:
     assert {event.verb for event in talk.events[1:]} == {"{{secret}}"}  # type: ignore[union-attr]
     # The server quotes it in pieces of its own.
     assert talk.server("500 what is " + blob[:100], partial=True) == b"500 what is {{secret}}"
-    assert talk.server(blob[100:], partial=True) == b"{{secret}}"
+    assert talk.server(blob[100:64_000], partial=True) == b"{{secret}}"
+    assert talk.server(blob[64_000:], partial=True) == b"{{secret}}"
     assert talk.server("?\r\n") == b"?\r\n"
     assert talk.client("NOOP\r\n") == b"NOOP\r\n"
+
+
+def test_a_server_may_quote_an_over_long_line_before_it_ends() -> None:
+    talk = Talk()
+    talk.client(f"AUTH PLAIN <<password:{PLAIN[:3]}>>", partial=True)
+    talk.client(PLAIN[3:] + "A" * 50_000, partial=True)
+    assert talk.server(f"500 too long: {PLAIN}AAAAAA\r\n") == b"500 too long: {{secret}}\r\n"
 
 
 def test_a_secret_over_the_seam_of_two_pieces_of_a_reply() -> None:
