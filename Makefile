@@ -34,6 +34,7 @@ lint: .venv/test.stamp
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks tools
 	$(BIN)/lint-imports
 
 format: .venv/test.stamp
