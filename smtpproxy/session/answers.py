@@ -9,7 +9,7 @@ from smtpproxy.session.content import ContentCutter
 from smtpproxy.session.conversation import Expectation
 from smtpproxy.session.decisions import Policy
 from smtpproxy.session.endings import Endings
-from smtpproxy.session.events import Redacted
+from smtpproxy.session.events import Leg, Party, Redacted
 from smtpproxy.session.options import RelayOptions
 from smtpproxy.session.rules import RULES
 from smtpproxy.wire.commands import take_line
@@ -56,14 +56,41 @@ class Answers(Endings):
         """Octets of the server that are no replies."""
 
     @abstractmethod
+    def _keep_opaque(self, side: Leg, data: bytes, *, to: Party) -> None:
+        """Record octets that are not read, or count them where they may not be kept."""
+
+    @abstractmethod
     def _lose_thread(self, why: str, *, is_withheld: bool = False) -> None:
         """Relay as opaque octets from here; recording must never break the app's traffic."""
+
+    def _read_server(self, data: bytes) -> None:
+        """Octets of the server: replies, unless the session is ending, or the client's leg cannot take any."""
+        if self._is_winding_up:
+            self._keep_opaque("server", data, to="proxy")
+        elif self._is_client_switching or self._state == "preface":
+            self._waiting += data
+        elif self._is_opaque or self._server_is_switching:
+            self._read_other(data)
+        else:
+            self._read_replies(data)
+
+    def _read_waiting(self) -> None:
+        """Read what the server said while nothing could go to the client."""
+        if self._waiting and not self._is_client_switching:
+            data = bytes(self._waiting)
+            self._waiting.clear()
+            self._read_server(data)
 
     def _read_replies(self, data: bytes) -> None:
         pos, size = 0, len(data)
         while pos < size:
-            if self._is_opaque or self._server_is_switching:
-                self._read_other(data[pos:])
+            if (
+                self._is_opaque
+                or self._server_is_switching
+                or self._is_client_switching
+                or self._is_winding_up
+            ):
+                self._read_server(data[pos:])
                 return
             line, pos = take_line(self._reply_line, data, pos)
             if line is None:

@@ -90,6 +90,10 @@ class Conversation:
         """The client's line so far, without its LF."""
         self._held: list[bytes] = []
         self._held_bytes = 0
+        self._waiting = bytearray()
+        """What the server said while nothing could go to the client: its PROXY header or its TLS is due."""
+        self._is_client_switching = False
+        """A StartTls for the client's leg is on its way to the driver, its 220 not out yet."""
         self._reply_line = bytearray()
         self._reply_lines: list[bytes] = []
         self._reply_bytes = 0
@@ -202,6 +206,7 @@ class Conversation:
         identity: str | None,
         redacted: list[Redacted],
         partial: bool,
+        to: Party = "server",
     ) -> int:
         n = self._n
         self._n = n + 1
@@ -212,7 +217,7 @@ class Conversation:
                 session=self._session,
                 t=self._t,
                 from_="client",
-                to="server",
+                to=to,
                 raw=text,
                 raw_b64=b64,
                 redacted=redacted,

@@ -5,7 +5,7 @@ from typing import Final
 from smtpproxy.session import effects as fx
 from smtpproxy.session.conversation import Conversation
 from smtpproxy.session.decisions import Policy
-from smtpproxy.session.events import End, Leg, Redacted
+from smtpproxy.session.events import End, Leg, Party, Redacted
 from smtpproxy.session.options import RelayOptions
 from smtpproxy.session.outcomes import outcome_of
 from smtpproxy.wire.replies import render_reply
@@ -25,6 +25,8 @@ class Endings(Conversation):
         super().__init__(options, session=session, policy=policy)
         self._is_over = False
         self._has_left: dict[Leg, bool] = {"client": False, "server": options.server_tls == "none"}
+        self._is_leaving = False
+        """The client has said FIN, and what it said before is still held."""
         self._is_half_closed = False
         self._has_quit = False
         self._is_stopping = False
@@ -119,7 +121,7 @@ class Endings(Conversation):
     def _wind_up(self, reason: str) -> None:
         """Tell the client that this was all, and read what it still says for a moment."""
         if self._is_winding_up or self._is_over:
-            return None
+            return
         self._is_winding_up = True
         self._reason = self._reason or reason
         self._record_unread(is_forwarded=False)
@@ -127,12 +129,12 @@ class Endings(Conversation):
         self._fifo.clear()
         if not self._has_left["server"]:
             self._do(fx.Close("server"))
-        if self._has_left["client"]:
-            return self._end()
+        if self._has_left["client"] or self._is_leaving:
+            self._end()
+            return
         self._move("over")
         self._do(fx.HalfClose("client"))
         self._do(fx.Wait(DRAIN_S, "drain"))
-        return None
 
     def _end(self) -> None:
         if self._is_over:
@@ -226,9 +228,9 @@ class Endings(Conversation):
         self._held_bytes = 0
         if not data:
             return
-        if is_forwarded and self._state != "held":
+        to: Party = "server" if is_forwarded and self._state != "held" else "proxy"
+        if to == "server":
             self._send("server", data)
-        to: Leg | None = "server" if is_forwarded and self._state != "held" else None
         if self._sasl is not None:
             # In the middle of AUTH all of it counts as secret (RFC 4954; parser doubt).
             span = [Redacted(at=0, kind=self._sasl.secret_kind, length=len(data))]
@@ -239,9 +241,10 @@ class Endings(Conversation):
                 identity=None,
                 redacted=span,
                 partial=True,
+                to=to,
             )
         else:
-            self._add_opaque(data, from_="client", to=to or "proxy")
+            self._add_opaque(data, from_="client", to=to)
 
     def _record_unfinished_reply(self, *, is_passed: bool) -> None:
         """Record what has come of a reply that will not be completed.
@@ -256,6 +259,8 @@ class Endings(Conversation):
         self._reply_lines.clear()
         self._reply_line.clear()
         self._reply_bytes = 0
+        waiting = bytes(self._waiting)
+        self._waiting.clear()
         n = owed.n if owed else None
         if is_passed and rest:
             self._send("client", rest)
@@ -264,3 +269,5 @@ class Endings(Conversation):
             self._add_reply(sent, None, answers=n, partial=True)
         if rest:
             self._add_reply(rest, None, to="proxy", answers=n, partial=True)
+        if waiting:
+            self._add_opaque(waiting, from_="server", to="proxy")

@@ -52,7 +52,6 @@ class Relay(Turns):
         """
         super().__init__(options, session=session, policy=policy)
         self._client = client
-        self._preface = bytearray()
         self._is_server_ready = False
         self._has_provider_greeted = False
         self._events.append(
@@ -155,10 +154,7 @@ class Relay(Turns):
                 self._is_fresh_after_tls = False
                 self._read_client(data)
         else:
-            if self._is_winding_up:
-                self._add_opaque(data, from_="server", to="proxy")
-                return
-            self._read_replies(data)
+            self._read_server(data)
         if self._held:
             self._release()
 
@@ -169,13 +165,12 @@ class Relay(Turns):
         self._t = at
         if is_truncated and not self._has_quit and not self._is_winding_up:
             self._add_finding_once("truncated-tls", f"the {side}")
-        if side == "client":
-            if self._state == "preface":
-                self._line += self._preface
-                self._preface.clear()
-            self._client_left()
-        else:
+        if side == "server":
             self._server_left("server-eof")
+        elif self._held or self._delayed is not None or (self._is_upgrade_due and self._state == "held"):
+            self._is_leaving = True  # what it said before is read first, when its turn has come
+        else:
+            self._client_left()
 
     def receive_reset(self, side: Leg, at: float) -> None:
         """That side reset its connection."""
@@ -189,6 +184,7 @@ class Relay(Turns):
         self._t = at
         self._on_tls_starting(side)
         self._do(fx.Wait(self._options.handshake_timeout_s, f"handshake-{side}"))
+        self._read_waiting()
 
     def tls_established(self, side: Leg, info: TlsInfo, at: float) -> None:
         """The handshake on that side is complete."""
@@ -261,21 +257,18 @@ class Relay(Turns):
     # -- the beginning
 
     def _read_preface(self, data: bytes) -> None:
-        self._preface += data
-        parsed = parse_preface(bytes(self._preface))
+        self._line += data
+        octets = bytes(self._line)
+        parsed = parse_preface(octets)
         match parsed:
             case NeedMore():
                 return
             case Malformed():
-                octets = bytes(self._preface)
-                self._preface.clear()
-                self._add_opaque(octets, from_="client", to="proxy")
                 self._facts.is_failed = True
                 self._add_finding("bad-proxy-header", parsed.reason)
                 self._wind_up("bad-proxy-header")
             case Header():
-                octets = bytes(self._preface)
-                self._preface.clear()
+                self._line.clear()
                 event = Preface(
                     n=self._n,
                     session=self._session,
@@ -291,6 +284,7 @@ class Relay(Turns):
                 self._n += 1
                 self._move("header")
                 self._start_client(octets[parsed.size :])
+                self._read_waiting()
 
     def _start_client(self, early: bytes) -> None:
         """TLS first where the listener says so; otherwise the client may speak."""
@@ -359,6 +353,10 @@ class Relay(Turns):
             enhanced="4.4.2",
             text=f"smtpproxy: timed out waiting for {step}",
         )
+
+    def _wind_up(self, reason: str) -> None:
+        self._record_withheld()
+        super()._wind_up(reason)
 
     def _end(self) -> None:
         self._record_withheld()

@@ -21,7 +21,7 @@ from smtpproxy.session.decisions import (
     SaslTurn,
     Turn,
 )
-from smtpproxy.session.events import Command, Leg, Opaque, Redacted
+from smtpproxy.session.events import Command, Leg, Opaque, Party, Redacted
 from smtpproxy.session.options import RelayOptions
 from smtpproxy.session.rules import PLAIN, RULES, UNKNOWN
 from smtpproxy.session.upgrades import CLEAR_BEFORE_UPGRADE, READY, Upgrades
@@ -75,6 +75,9 @@ class Turns(Upgrades):
             self._held.clear()
             self._held_bytes = 0
             self._read_client(data)
+        if self._is_leaving and not self._held and self._delayed is None:
+            self._is_leaving = False
+            self._client_left()
 
     # -- readers: each takes octets of `data` from `pos` on and returns how far it came
 
@@ -171,7 +174,7 @@ class Turns(Upgrades):
         return len(data)
 
     def _read_drained(self, data: bytes, pos: int) -> int:
-        self._add_opaque(data[pos:], from_="client", to="proxy")
+        self._keep_opaque("client", data[pos:], to="proxy")
         return len(data)
 
     # -- commands
@@ -540,12 +543,15 @@ class Turns(Upgrades):
     def _pass_opaque(self, side: Leg, data: bytes) -> None:
         other: Leg = "server" if side == "client" else "client"
         self._send(other, data)
+        self._keep_opaque(side, data, to=other)
+
+    def _keep_opaque(self, side: Leg, data: bytes, *, to: Party) -> None:
         if self._is_withheld:
             octets, digest = self._withheld.setdefault(side, (0, hashlib.sha256()))
             digest.update(data)
             self._withheld[side] = (octets + len(data), digest)
         else:
-            self._add_opaque(data, from_=side, to=other)
+            self._add_opaque(data, from_=side, to=to)
 
     def _lose_thread(self, why: str, *, is_withheld: bool = False) -> None:
         if self._is_opaque or self._is_winding_up:
@@ -578,15 +584,16 @@ class Turns(Upgrades):
             self._pass_opaque("client", rest)
 
     def _record_withheld(self) -> None:
-        """What passed unread, as length and digest, at the end."""
+        """What passed unread (or, after the end, went nowhere), as length and digest."""
         for side, (octets, digest) in self._withheld.items():
+            other: Leg = "server" if side == "client" else "client"
             self._events.append(
                 Opaque(
                     n=self._n,
                     session=self._session,
                     t=self._t,
                     from_=side,
-                    to="server" if side == "client" else "client",
+                    to="proxy" if self._is_winding_up else other,
                     octets=octets,
                     sha256=digest.hexdigest(),
                 )

@@ -25,16 +25,16 @@ class Upgrades(Answers):
         self._pending_reply: tuple[int, bytes, int | None] | None = None
         """The 220 that the client gets once its leg may switch: (code, raw, answers)."""
         self._trigger = b""
-        """The client's command that waits for the server's leg to be upgraded."""
+        """The client's EHLO, said again when the server's leg is upgraded; other commands are held until then."""
         self._trigger_n: int | None = None
 
     # -- the server's leg, on our own account (smtp+starttls://)
 
     def _begin_upgrade(self, line: bytes, verb: str) -> None:
         """Upgrade the server's leg before this command of the client goes on."""
-        self._trigger = line
         self._move("hold")
         if verb in ("EHLO", "LHLO"):
+            self._trigger = line
             event = self._add_command(line, verb)
             self._trigger_n = event.n
             self._fifo.append(Expectation(verb, event.n, handler=self._on_first_ehlo))
@@ -42,7 +42,9 @@ class Upgrades(Answers):
             return
         name = argument_of(line) if verb == "HELO" else b""
         verb = "LHLO" if self._options.is_lmtp else "EHLO"
-        self._trigger_n = None
+        # It goes on when TLS stands, as if it had just come.
+        self._held.append(line)
+        self._held_bytes += len(line)
         self._ask_server(
             verb.encode() + b" " + (name or self._options.name.encode()) + b"\r\n", verb, self._on_first_ehlo
         )
@@ -87,6 +89,11 @@ class Upgrades(Answers):
         self._server_is_switching = True
         self._do(fx.StartTls("server", is_upgrade=True))
 
+    def _switch_client(self, reply: bytes) -> None:
+        """Let TLS begin on the client's leg, behind this 220."""
+        self._is_client_switching = True
+        self._do(fx.StartTls("client", reply, is_upgrade=True))
+
     # -- STARTTLS said by the client
 
     def _on_forwarded_starttls(self, owed: Expectation, code: int, raw: bytes) -> None:
@@ -113,13 +120,14 @@ class Upgrades(Answers):
             self._after_reply(owed, code)
             return
         self._pending_reply = (code, raw, owed.n)
-        self._do(fx.StartTls("client", raw, is_upgrade=True))
+        self._switch_client(raw)
 
     def _on_tls_starting(self, side: Leg) -> None:
         """The driver has found no early octets and sends the 220."""
         if side == "client" and self._pending_reply is not None:
             code, raw, n = self._pending_reply
             self._pending_reply = None
+            self._is_client_switching = False
             self._add_reply(raw, code, from_=self._provider, answers=n)
 
     def _on_injection(self, side: Leg, data: bytes) -> None:
@@ -131,6 +139,7 @@ class Upgrades(Answers):
         about = self._n
         self._add_opaque(data, from_=side, to="proxy")
         self._server_is_switching = False
+        self._is_client_switching = False
         self._pending_reply = None
         if side == "client":
             self._fail(
@@ -160,16 +169,13 @@ class Upgrades(Answers):
             self._server_is_switching = False
             self._reply_line.clear()
             if self._pending_reply is not None:
-                self._do(fx.StartTls("client", self._pending_reply[1], is_upgrade=True))
-            elif self._trigger:
+                self._switch_client(self._pending_reply[1])
+            elif self._is_upgrade_due and self._state == "held":
                 self._is_upgrade_due = False
-                line, self._trigger = self._trigger, b""
-                if self._trigger_n is not None:
+                if self._trigger:
+                    line, self._trigger = self._trigger, b""
                     self._greet_again(line)
                 else:
-                    # The command itself goes on now, as if it had just come.
-                    self._held.insert(0, line)
-                    self._held_bytes += len(line)
                     self._move("answered")
         else:
             self._is_fresh_after_tls = True

@@ -48,6 +48,32 @@ _DIGITS = re.compile(rb"[0-9]{1,19}\Z")
 _WORD = re.compile(rb"[^\s]+")
 
 
+def take_line(begun: bytearray, data: bytes, pos: int) -> tuple[bytes | None, int]:
+    """The next line of a stream that comes in pieces, or a piece of MAX_LINE_BYTES of a longer one.
+
+    Where lines are cut does not depend on how the octets arrived, and no more than such a piece is kept.
+
+    Args:
+        begun: what has come of the line so far; changed in place.
+        data: the octets that came; those before `pos` have been read.
+
+    Returns:
+        (line, where to read on). The line ends in LF unless it is a piece; it is None where more must come.
+    """
+    room = MAX_LINE_BYTES - len(begun)
+    end = data.find(b"\n", pos, pos + room) + 1
+    if not end:
+        if len(data) - pos <= room:
+            begun += data[pos:]
+            return None, len(data)
+        end = pos + room
+    line = data[pos:end]
+    if begun:
+        line = bytes(begun) + line
+        begun.clear()
+    return line, end
+
+
 def verb_of(line: bytes) -> str:
     """The upper-cased first word of a command line; "" for a blank one."""
     words = line.split(None, 1)
