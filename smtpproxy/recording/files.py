@@ -22,7 +22,7 @@ SUFFIX: Final = ".smtp.jsonl"
 MAX_SESSIONS: Final = 1_000_000
 """Sessions that one file may open: each of them is remembered while it is read."""
 _MODE: Final = 0o600
-_BUFFER_BYTES: Final = 1024 * 1024
+_BUFFER_BYTES: Final = 64 * 1024
 
 
 class RecordedLine(msgspec.Struct, frozen=True, kw_only=True):

@@ -348,12 +348,24 @@ def test_an_over_long_line_goes_on_in_opaque_octets() -> None:
     assert talk.opaque("server", f"500 {PASSWORD}\r\n") == b"500 {{secret}}\r\n"
 
 
-def test_blanks_without_end_hide_nothing() -> None:
+def test_blanks_without_end_hide_nothing_and_are_not_collected() -> None:
     talk = Talk()
     for _ in range(4):
         talk.opaque("client", "AUTH" + " " * 400)
-        talk.opaque("client", " " * 400)
+        assert talk.opaque("client", " " * 400) == b"{{secret}}"
         assert talk.opaque("client", "hunter2hunter2\r\n") == b"{{secret}}\r\n"
+
+
+@pytest.mark.parametrize("answer", ["501 5.5.4 what?\r\n", "*\r\n"])
+def test_a_334_that_is_done_with_makes_nothing_secret(answer: str) -> None:
+    talk = Talk()
+    talk.client("XAUTH\r\n")
+    talk.server("334 \r\n")
+    if answer[0] == "*":
+        talk.client(answer)
+    else:
+        talk.server(answer)
+    assert talk.opaque("client", "hello\r\n") == b"hello\r\n"
 
 
 def test_binary_opaque_octets_pass() -> None:
