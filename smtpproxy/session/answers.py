@@ -64,7 +64,7 @@ class Answers(Endings):
         """Relay as opaque octets from here; recording must never break the app's traffic."""
 
     def _read_server(self, data: bytes) -> None:
-        """Octets of the server: replies, unless the session is ending, or the client's leg cannot take any."""
+        """Octets of the server: replies, unless the session is ending or the client's leg takes none."""
         if self._is_winding_up:
             self._keep_opaque("server", data, to="proxy")
         elif self._is_client_switching or self._state == "preface":
@@ -153,7 +153,7 @@ class Answers(Endings):
         self._add_piece(piece, owed, is_held=is_held)
 
     def _pass_oversize_reply(self, piece: bytes) -> None:
-        """A line of which more is to come than is kept: pass on what is here; its code is in its first piece."""
+        """A piece of a line that is longer than is kept: pass it on; the line's code is in the first one."""
         if self._long_line is None:
             self._long_line = parse_reply_line(piece)
             if self._long_line[0] is not None and not self._reply_lines:

@@ -9,6 +9,7 @@ from smtpproxy.wire.content import has_long_line, lenient_end, lenient_terminato
 
 _NO_LINE_END: Final = bytes(set(range(256)) - {0x0A, 0x0D})
 PIECE_BYTES: Final = 64 * 1024
+_LENIENT_SIGNS: Final = frozenset({"bare-lf", "bare-cr", "nul"})
 INSPECTED_BYTES: Final = 1024 * 1024
 """How far into a message lines are looked at: every octet of a large one would cost half of relaying it."""
 
@@ -23,8 +24,8 @@ class ContentCutter:
     """
 
     __slots__ = (
+        "_before",
         "_chunks",
-        "_ends_in_cr",
         "_inspected_bytes",
         "_is_binary_ok",
         "_is_eight_bit_ok",
@@ -42,8 +43,9 @@ class ContentCutter:
         self.findings: list[tuple[str, str]] = []
         self._chunks: list[bytes] = []
         self._pending = 0
-        self._last = b""
-        self._ends_in_cr = False
+        # The CRLF that ends the DATA command counts as the message's first (RFC 5321 4.1.1.4).
+        self._last = b"\r\n"
+        self._before = b"\r\n"
         self._inspected_bytes = 0
         self._seen: set[str] = set()
         self._is_eight_bit_ok = is_eight_bit_ok
@@ -98,7 +100,9 @@ class ContentCutter:
     @property
     def has_lenient_terminator(self) -> bool:
         """Whether a lenient server may have seen an end somewhere before."""
-        return "lenient-terminator" in self._seen or bool(lenient_terminator_in(b"".join(self._chunks)))
+        return "lenient-terminator" in self._seen or bool(
+            lenient_terminator_in(self._before + b"".join(self._chunks))
+        )
 
     def _inspected(self, piece: bytes) -> bytes:
         if not self.sample:
@@ -117,24 +121,27 @@ class ContentCutter:
             self._found("long-line")
         # One pass in C: three counts would cost three times as much.
         ends = piece.translate(None, _NO_LINE_END)
+        # A CR and an LF are a line end only where they stand together.
+        pairs = piece.count(b"\r\n")
         # A CR at a piece's end may belong to an LF at the start of the next.
-        if self._ends_in_cr:
+        if self._before.endswith(b"\r"):
             ends = b"\r" + ends
-        self._ends_in_cr = piece.endswith(b"\r")
-        if self._ends_in_cr:
+            pairs += piece.startswith(b"\n")
+        if piece.endswith(b"\r"):
             ends = ends[:-1]
         # A NUL may stand in a lenient terminator too, between proper line ends.
-        if ends != b"\r\n" * (len(ends) // 2) or "nul" in seen:
-            self._inspect_ends(piece, ends.replace(b"\r\n", b""))
+        if ends != b"\r\n" * pairs or not seen.isdisjoint(_LENIENT_SIGNS):
+            self._inspect_ends(piece, ends, pairs)
+        self._before = piece[-4:]
         return piece
 
-    def _inspect_ends(self, piece: bytes, odd: bytes) -> None:
-        if b"\n" in odd and "bare-lf" not in self._seen:
+    def _inspect_ends(self, piece: bytes, ends: bytes, pairs: int) -> None:
+        if ends.count(b"\n") != pairs and "bare-lf" not in self._seen:
             self._found("bare-lf")
-        if b"\r" in odd and "bare-cr" not in self._seen:
+        if ends.count(b"\r") != pairs and "bare-cr" not in self._seen:
             self._found("bare-cr")
         if "lenient-terminator" not in self._seen:
-            variant = lenient_terminator_in(piece)
+            variant = lenient_terminator_in(self._before + piece)
             if variant:
                 self._found("lenient-terminator", variant)
 

@@ -249,8 +249,8 @@ class Endings(Conversation):
     def _record_unfinished_reply(self, *, is_passed: bool) -> None:
         """Record what has come of a reply that will not be completed.
 
-        Whole lines went to the client when they came, unless the reply was being held back; the rest goes to it
-        now where it `is_passed`, and otherwise nowhere.
+        Whole lines went to the client when they came, unless the reply was being held back; the rest goes to
+        it now where it `is_passed`, and otherwise nowhere.
         """
         sent, rest = b"".join(self._reply_lines), bytes(self._reply_line)
         owed = self._fifo[0] if self._fifo else None

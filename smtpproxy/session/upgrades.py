@@ -25,7 +25,7 @@ class Upgrades(Answers):
         self._pending_reply: tuple[int, bytes, int | None] | None = None
         """The 220 that the client gets once its leg may switch: (code, raw, answers)."""
         self._trigger = b""
-        """The client's EHLO, said again when the server's leg is upgraded; other commands are held until then."""
+        """The client's EHLO, said again once the server's leg is upgraded; other commands are held."""
         self._trigger_n: int | None = None
 
     # -- the server's leg, on our own account (smtp+starttls://)

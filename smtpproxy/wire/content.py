@@ -13,8 +13,8 @@ _END: Final = b"\r\n.\r\n"
 MAX_MESSAGE_LINE_BYTES: Final = 998
 """Octets of a line without its CRLF (RFC 5322 2.1.1)."""
 
-_LENIENT = re.compile(rb"(?:\r\n|\n|\r)\.(?:\x00?\r\n|\n|\r)")
-_LENIENT_TAIL = re.compile(rb"(?:\r\n|\n|\r)\.\x00?(?:\r\n|\n|\r)\Z")
+_LENIENT = re.compile(rb"(?:\r\n|\n|\r)\x00?\.\x00?(?:\r*\n|\r)")
+_LENIENT_TAIL = re.compile(_LENIENT.pattern + rb"\Z")
 
 
 class TerminatorScanner:

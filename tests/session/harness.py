@@ -1,7 +1,7 @@
 """Both ends and the driver of one session, in memory: a test says who says what, and who hears what.
 
-The driver here does what net/driver.py does, without sockets: it carries out effects in order, looks for early
-octets before an upgrade, and lets every handshake stand at once unless the test says otherwise.
+The driver here does what net/driver.py does, without sockets: it carries out effects in order, looks for
+early octets before an upgrade, and lets every handshake stand at once unless the test says otherwise.
 """
 
 from collections.abc import Iterator
