@@ -154,10 +154,14 @@ class Conversation:
 
 
 def delivery(
-    session: str = "01KAAAAAAAAAAAAAAAAAAAAAAA", *, started: str = "", subject: str = "Hello"
+    session: str = "01KAAAAAAAAAAAAAAAAAAAAAAA",
+    *,
+    started: str = "",
+    subject: str = "Hello",
+    is_open: bool = False,
 ) -> Conversation:
-    """A whole session in which one message is delivered to two recipients."""
-    return (
+    """A session in which one message is delivered to two recipients; whole, unless it is left open."""
+    talk = (
         Conversation(session, started=started)
         .server("220 mx ESMTP")
         .client("EHLO app")
@@ -174,5 +178,5 @@ def delivery(
         .server("250 2.0.0 queued as 4F1")
         .client("QUIT")
         .server("221 2.0.0 bye")
-        .end()
     )
+    return talk if is_open else talk.end()

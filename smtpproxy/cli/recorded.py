@@ -15,10 +15,9 @@ from typing import Final
 from smtpproxy.cli.options import find_store
 from smtpproxy.errors import SmtpProxyError
 from smtpproxy.inspect.escape import escape
-from smtpproxy.recording.codec import UnknownEvent, decode
+from smtpproxy.recording.codec import AnyLine, UnknownEvent, decode
 from smtpproxy.recording.files import load_recording
 from smtpproxy.session.events import AnyEvent
-from smtpproxy.store.contract import Recorded
 from smtpproxy.store.reader import LogReader
 
 SPOOL_BYTES: Final = 64 * 1024 * 1024
@@ -41,16 +40,13 @@ class RecordedSession:
         self.session = session
         self.lines = lines
 
-    def recorded(self) -> Iterator[Recorded]:
-        """Its lines with their events, those of kinds that this version does not know left out."""
-        for line in self.lines():
-            event = decode(line)
-            if not isinstance(event, UnknownEvent):
-                yield line, event
+    def recorded(self) -> Iterator[tuple[bytes, AnyLine]]:
+        """Its lines, each with its event."""
+        return ((line, decode(line)) for line in self.lines())
 
     def events(self) -> Iterator[AnyEvent]:
         """Its events, those of kinds that this version does not know left out."""
-        return (event for _, event in self.recorded())
+        return (event for _, event in self.recorded() if not isinstance(event, UnknownEvent))
 
 
 @contextmanager

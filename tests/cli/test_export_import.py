@@ -13,8 +13,8 @@ from tests.conversation import Conversation, delivery
 def test_an_exported_session_shows_identically_where_it_is_imported(
     smtpproxy: Run, store: Path, tmp_path: Path
 ) -> None:
-    talk = delivery("01K-ONE", subject="größe \x1b").tls("server").opaque(b"\xff\x00")
-    keep(store, talk.end())
+    talk = delivery("01K-ONE", subject="größe \x1b", is_open=True)
+    keep(store, talk.tls("server").opaque(b"\xff\x00").end())
     file, other = tmp_path / "one.smtp.jsonl", tmp_path / "other.db"
     exported = smtpproxy("export", "latest", "--store", store, "-o", file)
     assert (exported.code, exported.out) == (0, "")
@@ -116,6 +116,15 @@ def test_positions_of_a_live_log_are_not_imported(smtpproxy: Run, store: Path, t
     assert smtpproxy("import", file, "--store", store).code == 0
     shown = smtpproxy("show", "01K-LIVE", "--store", store, "--format", "json").out
     assert shown.encode().splitlines() == lines
+
+
+def test_events_of_kinds_to_come_survive(smtpproxy: Run, store: Path, tmp_path: Path) -> None:
+    file = tmp_path / "later.smtp.jsonl"
+    first, last = [encode(event) for event in Conversation("01K").end("empty").events]
+    later = b'{"kind":"mood","n":1,"session":"01K","t":0.0,"is":"good"}'
+    file.write_bytes(b"\n".join([first, later, last.replace(b'"n":1', b'"n":2'), b""]))
+    smtpproxy("import", file, "--store", store)
+    assert smtpproxy("export", "01K", "--store", store, "-o", "-").out.encode() == file.read_bytes()
 
 
 def test_a_file_that_is_not_there_is_one_line_and_exit_2(smtpproxy: Run, store: Path) -> None:

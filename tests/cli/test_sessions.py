@@ -58,7 +58,7 @@ def test_limit_takes_the_newest(smtpproxy: Run, store: Path) -> None:
 
 
 def test_a_table_for_people(smtpproxy: Run, store: Path) -> None:
-    keep(store, delivery("01K-ONE").finding("bare-lf"))
+    keep(store, delivery("01K-ONE", is_open=True).finding("bare-lf").end())
     ran = smtpproxy("sessions", "--store", store)
     heading, row = ran.out.splitlines()
     assert heading.split("  ")[0] == "SESSION"
