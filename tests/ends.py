@@ -50,7 +50,7 @@ def free_port() -> int:
 
 
 def is_listening(port: int) -> bool:
-    """Whether somebody listens there on IPv4, asked of the kernel without connecting (proc(5): 0A is LISTEN)."""
+    """Whether somebody listens there on IPv4, asked without connecting (proc(5): LISTEN is 0A)."""
     return f":{port:04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
 
 

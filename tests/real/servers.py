@@ -30,8 +30,11 @@ class Server(Protocol):
     def stored(self, marker: bytes) -> bytes:
         """The message with that marker as it was stored, lines ended by LF, perhaps below trace headers."""
 
+    def mark(self, port: str) -> None:
+        """Leave out what was there before; called when no session is running."""
+
     def commands(self, port: str) -> Counter[str]:
-        """How many of each command the newest session on that port had, by the server's own log."""
+        """How many of each command the first session after the mark had, by the server's own log."""
 
 
 @dataclass(kw_only=True)
@@ -43,17 +46,20 @@ class PostfixServer:
     def __post_init__(self) -> None:
         postfix = self.postfix
         self.ports = {"plain": postfix.plain, "starttls": postfix.starttls, "implicit": postfix.implicit}
-        self._seen = dict.fromkeys(self.ports, 0)
+        self._seen = 0
 
     def stored(self, marker: bytes) -> bytes:
         """From bob's maildir."""
         return self.postfix.mail_with("bob", marker)
 
+    def mark(self, port: str) -> None:
+        """After the last `disconnect` line of sessions that have begun."""
+        begun = len(re.findall(rf"{port}/smtpd\[\d+\]: connect from", self.postfix.log()))
+        self._seen = len(self.postfix.wait_for_disconnects(port, begun)) if begun else 0
+
     def commands(self, port: str) -> Counter[str]:
         """From the `disconnect` line, which counts them."""
-        sessions = self.postfix.wait_for_disconnects(port, self._seen[port] + 1)
-        self._seen[port] = len(sessions)
-        counts = Counter(sessions[-1])
+        counts = Counter(self.postfix.wait_for_disconnects(port, self._seen + 1)[self._seen])
         del counts["commands"]
         return Counter({verb.upper(): number for verb, number in counts.items()})
 
@@ -73,7 +79,8 @@ class AiosmtpdServer(logging.Handler):
         self.messages: list[bytes] = []
         self.accounts: list[tuple[str, str]] = []
         self._sessions: dict[Any, Counter[str]] = {}
-        self._ended: list[Any] = []
+        self._ended: set[Any] = set()
+        self._before: set[Any] = set()
 
     @contextmanager
     def running(self) -> Iterator["AiosmtpdServer"]:
@@ -111,7 +118,7 @@ class AiosmtpdServer(logging.Handler):
         elif record.msg == "%r connection lost":
             (peer,) = record.args  # type: ignore[misc]
             if peer in self._sessions:
-                self._ended.append(peer)
+                self._ended.add(peer)
 
     def stored(self, marker: bytes) -> bytes:
         """As it came, but for the line ends."""
@@ -120,10 +127,14 @@ class AiosmtpdServer(logging.Handler):
         )
         return exact.replace(b"\r\n", b"\n")
 
+    def mark(self, port: str) -> None:
+        """After the sessions that have begun, on any port."""
+        self._before = set(self._sessions)
+
     def commands(self, port: str) -> Counter[str]:
-        """From its log; sessions of all ports, so one at a time."""
-        Patience("aiosmtpd's session to end").until(lambda: self._ended)
-        return self._sessions.pop(self._ended.pop())
+        """From its log."""
+        (peer,) = Patience("aiosmtpd's session to end").until(lambda: self._ended - self._before)
+        return self._sessions[peer]
 
     # aiosmtpd's interfaces
 
@@ -171,17 +182,27 @@ class SinkServer:
             lambda: next((message for message in self.messages() if marker in message), None)
         )
 
+    def mark(self, port: str) -> None:
+        """After the last `disconnect` of sessions that have begun."""
+        self._read_to = 0
+        self._read_to = len(self._whole_sessions())
+
     def commands(self, port: str) -> Counter[str]:
         """From its verbose output; the final dot is no command."""
+        text = self._whole_sessions()
+        verbs = re.findall(r"(?mi)smtp-sink: (ehlo|helo|lhlo|mail|rcpt|data|rset|noop|quit)\b", text)
+        return Counter(verb.upper() for verb in verbs)
+
+    def _whole_sessions(self) -> str:
+        """The output since the mark, once all sessions in it have ended, at least one if there is a mark."""
 
         def find() -> str | None:
             text = self.output.read_text(errors="replace")[self._read_to :]
-            return text if "/smtp-sink: disconnect\n" in text else None
+            begun = text.count("/smtp-sink: connect (")
+            is_enough = begun > 0 or self._read_to == 0
+            return text if is_enough and text.count("/smtp-sink: disconnect\n") == begun else None
 
-        text = Patience("smtp-sink to log the session").until(find)
-        self._read_to += len(text)
-        verbs = re.findall(r"(?mi)smtp-sink: (ehlo|helo|lhlo|mail|rcpt|data|rset|noop|quit)\b", text)
-        return Counter(verb.upper() for verb in verbs)
+        return Patience("smtp-sink to log the session").until(find)
 
 
 @contextmanager
