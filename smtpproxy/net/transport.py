@@ -100,7 +100,8 @@ class Transport:
         self.queued = 0
         self.is_flushing = False
         self._queue: deque[bytes | memoryview | _Mark] = deque()
-        self._plain: list[bytes | _Mark] = []
+        self._plain: list[bytes | Literal["fin"]] = []
+        """What was said during the handshake; it counts as queued."""
         self._drained: trio.Event | None = None
         self._inb: ssl.MemoryBIO
         self._outb: ssl.MemoryBIO
@@ -173,12 +174,12 @@ class Transport:
                 self._sock.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         plain, self._plain = self._plain, []
         for item in plain:
-            if item == "fin":
-                self._end_write()
-            elif isinstance(item, bytes):
-                self.send(item)
+            if isinstance(item, bytes):
+                self.queued -= len(item)
+                self._encrypt(item)
             else:
-                self._put_mark(item)
+                self._end_write()
+        self._note_drained()
         return TlsUp()
 
     def _write_pending(self) -> None:
@@ -294,13 +295,20 @@ class Transport:
             self._put(data)
         elif self._is_handshaking:
             self._plain.append(data)
-        elif not self._is_broken:
-            try:
-                self.ssl_object.write(data)
-            except ssl.SSLError:
-                self._is_broken = True
-                return
-            self._put(self._outb.read())
+            self.queued += len(data)
+        else:
+            self._encrypt(data)
+
+    def _encrypt(self, data: bytes) -> None:
+        if self._is_broken:
+            return
+        assert self.ssl_object is not None
+        try:
+            self.ssl_object.write(data)
+        except ssl.SSLError:
+            self._is_broken = True
+            return
+        self._put(self._outb.read())
 
     def _put(self, wire: bytes) -> None:
         if not wire or self._closed:
@@ -373,8 +381,7 @@ class Transport:
         self._closed = True
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
-        if self._drained is not None:
-            self._drained.set()
+        self._note_drained()
 
     @property
     def needs_flush(self) -> bool:
@@ -408,9 +415,7 @@ class Transport:
                     queue.popleft()
                 else:
                     queue[0] = memoryview(head)[sent:]
-                if self._drained is not None:
-                    self._drained.set()
-                    self._drained = None
+                self._note_drained()
         except trio.ClosedResourceError:
             pass
         finally:
@@ -421,7 +426,11 @@ class Transport:
         marks = [item for item in self._queue if isinstance(item, str)]
         self._queue.clear()
         self._queue.extend(marks)
+        self._plain = [item for item in self._plain if item == "fin"]
         self.queued = 0
+        self._note_drained()
+
+    def _note_drained(self) -> None:
         if self._drained is not None:
             self._drained.set()
             self._drained = None
