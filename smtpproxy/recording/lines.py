@@ -16,14 +16,19 @@ MAX_HEAD_BYTES: Final = 512
 _LINE: Final = re.compile(rb"[^\n]*\n?")
 # [^\S\n]: any blank but LF, since a lenient server may take a vertical tab for one.
 _WORD: Final = re.compile(rb"[^\S\n]*([^\s]*)(\s?)")
-_AUTH: Final = re.compile(rb"[^\S\n]*AUTH[^\S\n]+([^\s]*)(\s?)[^\S\n]*", re.IGNORECASE)
-_AUTH_LINE: Final = re.compile(rb"^[^\S\n]*AUTH\b", re.IGNORECASE | re.MULTILINE)
-_HARMLESS: Final = (b"", b"*", b"=")
+_AUTH: Final = re.compile(rb"[^\S\n]*(?:AUTH|X-EXPS)[^\S\n]+([^\s]*)(\s?)[^\S\n]*", re.IGNORECASE)
+_AUTH_LINE: Final = re.compile(rb"^[^\S\n]*(?:AUTH|X-EXPS)\b", re.IGNORECASE | re.MULTILINE)
+AUTH_VERBS: Final = frozenset({b"AUTH", b"X-EXPS"})
+"""Commands that begin a SASL exchange: RFC 4954's, and Exchange's own."""
+HARMLESS: Final = (b"", b"*", b"=")
+"""Lines of an exchange that hold nothing: no response, cancelled, and an empty one (RFC 4954 4)."""
 _MECHANISMS: Final = tuple(
     b"PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-1 SCRAM-SHA-224 SCRAM-SHA-256 SCRAM-SHA-384 SCRAM-SHA-512 "
     b"SCRAM-SHA-1-PLUS SCRAM-SHA-256-PLUS SCRAM-SHA-512-PLUS XOAUTH2 OAUTHBEARER NTLM GSSAPI GS2-KRB5 "
     b"GSS-SPNEGO KERBEROS_V4 EXTERNAL ANONYMOUS".split()
 )
+# RFC 4422 3.1 has one to twenty of these, upper case; base64 is mixed.
+_MECHANISM: Final = re.compile(rb"[A-Z0-9_-]{1,20}\Z|[a-z0-9_-]{1,20}\Z")
 _VERBS: Final = tuple(verb.encode() for verb in sorted(KNOWN_VERBS))
 
 Place = Literal["start", "undecided", "plain", "secret"]
@@ -86,14 +91,15 @@ class LineScanner:
         known = len(self._head)
         secret = 0
         if self.place == "start":
-            if self.is_awaited and (not is_whole or piece.strip() not in _HARMLESS):
+            if self.is_awaited and (not is_whole or piece.strip() not in HARMLESS):
                 self.place = "secret"
             self.is_awaited = False
         if self.place in ("start", "undecided"):
             self._head += piece
             self.place, secret = self._told(self._head, is_whole=is_whole)
             if self.place == "undecided" and len(self._head) > MAX_HEAD_BYTES:
-                self.place, secret = ("secret" if self.is_after_auth else "plain"), known
+                self.place = "secret" if self.is_after_auth else "plain"
+                secret = len(self._head.rstrip())
         is_secret = self.place == "secret"
         if is_whole:
             self.place = "start"
@@ -111,28 +117,33 @@ class LineScanner:
         if not word:
             return ("plain" if is_whole else "undecided"), 0
         if not is_over:
-            could_be = any(verb.startswith(word) for verb in _VERBS) or word in _HARMLESS
+            could_be = any(verb.startswith(word) for verb in _VERBS) or word in HARMLESS
             if could_be or not self.is_after_auth:
                 return ("undecided" if could_be else "plain"), 0
             return "secret", match.start(1)
-        if word == b"AUTH":
+        if word in AUTH_VERBS:
             self.is_after_auth = True
             return self._auth(head, is_whole=is_whole)
         if word in _VERBS:
             self.is_after_auth = False
             return "plain", 0
-        if self.is_after_auth and head.strip() not in _HARMLESS:
+        if self.is_after_auth and head.strip() not in HARMLESS:
             return "secret", match.start(1)
         return "plain", 0
 
     def _auth(self, head: bytes, *, is_whole: bool) -> tuple[Place, int]:
-        """AUTH keeps its mechanism if that is a known one: another word may be the secret itself."""
+        """AUTH keeps its mechanism."""
         match = _AUTH.match(head)
         if match is None or not match[1]:
             return ("plain" if is_whole else "undecided"), 0
         word = match[1].upper()
         if match[2]:
-            return "secret", match.end() if word in _MECHANISMS else match.start(1)
+            return "secret", match.end() if is_mechanism(match[1]) else match.start(1)
         if any(mechanism.startswith(word) for mechanism in _MECHANISMS):
             return "undecided", 0
         return "secret", match.start(1)
+
+
+def is_mechanism(word: bytes) -> bool:
+    """Whether the word behind AUTH can be a mechanism's name; otherwise it may be the secret itself."""
+    return bool(_MECHANISM.match(word)) or word.upper() in _MECHANISMS

@@ -6,7 +6,6 @@ octets that are not read as SMTP. Envelope and content stay as they are: there, 
 own words. Events are values here: what is changed is a copy.
 """
 
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import UNSET
 
 from smtpproxy.recording.bodies import Bodies, BodyFilter
-from smtpproxy.recording.lines import LineScanner
+from smtpproxy.recording.lines import AUTH_VERBS, HARMLESS, LineScanner, is_mechanism
 from smtpproxy.recording.spans import PLACEHOLDER, Span, marked_spans, without
 from smtpproxy.recording.taint import MAX_FORM_BYTES, Seam, Taint
 from smtpproxy.session.events import (
@@ -33,12 +32,11 @@ from smtpproxy.session.events import (
     octets_of,
 )
 from smtpproxy.session.findings import FINDINGS
-from smtpproxy.wire.commands import KNOWN_VERBS
+from smtpproxy.wire.commands import KNOWN_VERBS, word_spans
 
 _ECHO: Final = "echo"
 _SASL: Final = "sasl"
-_HARMLESS: Final = (b"", b"*", b"=")
-_FIRST_WORD: Final = re.compile(rb"\s*\S*")
+_AUTH_VERBS: Final = frozenset(verb.decode() for verb in AUTH_VERBS)
 
 
 class Redactor:
@@ -108,7 +106,7 @@ class Redactor:
 
     def _command(self, event: Command) -> AnyEvent:
         is_known = event.verb in KNOWN_VERBS
-        is_sasl = event.verb == "AUTH"
+        is_sasl = event.verb in _AUTH_VERBS
         if event.redacted is UNSET and (
             event.from_ == "proxy" or (is_known and not is_sasl and self._lines.is_calm and not event.partial)
         ):
@@ -117,7 +115,7 @@ class Redactor:
         spans = self._secrets_of(event, octets, is_known=is_known, is_sasl=is_sasl)
         if not spans and event.redacted is UNSET:
             return event
-        return self._without_words(without(event, octets, spans), _first_word_is_in(spans, octets))
+        return _without_words(without(event, octets, spans))
 
     def _auth(self, event: Auth) -> AnyEvent:
         octets = octets_of(event)
@@ -139,12 +137,14 @@ class Redactor:
         spans = marked_spans(event, len(octets))
         if lines.place == "start":
             lines.is_awaited = False
+            if isinstance(event, Command) and is_sasl:
+                spans = _auth_spans(event, octets, spans)
             self._is_quoting = not is_known or (is_sasl and not self._taint.is_full)
             if is_sasl:
                 self._identity = event.identity if event.identity is not UNSET else ""
             if is_known:
                 lines.is_after_auth = is_sasl
-            elif lines.is_after_auth and not spans and octets.strip() not in _HARMLESS:
+            elif lines.is_after_auth and not spans and octets.strip() not in HARMLESS:
                 # AUTH was refused, and the client goes on as if it had not been: these are its SASL lines.
                 spans = [_whole(octets, _SASL)]
         elif lines.place == "secret":
@@ -176,16 +176,6 @@ class Redactor:
             self._pending = secret[: MAX_FORM_BYTES + 1] if is_unfinished else b""
         if not goes_on:
             self._pending = b""
-
-    def _without_words(self, event: Command, is_verb_secret: bool) -> Command:
-        """The fields that repeat the line's words, where those are secret."""
-        verb = event.verb
-        if verb not in KNOWN_VERBS and (is_verb_secret or self._taint.find(verb.encode())):
-            verb = PLACEHOLDER.decode() if verb else ""
-        mechanism = event.mechanism
-        if mechanism is not UNSET and not self._taint.is_full:
-            mechanism = self._taint.clean(mechanism)
-        return msgspec.structs.replace(event, verb=verb, mechanism=mechanism)
 
     # -- what the server says
 
@@ -234,14 +224,31 @@ class Redactor:
         ]
 
 
+def _auth_spans(event: Command, octets: bytes, spans: list[Span]) -> list[Span]:
+    """What is secret in the AUTH line itself, where the core has not split it into words or they are odd."""
+    if spans and spans[0].start == 0:
+        # An over-long line is marked as a whole: the verb and the mechanism are no secret, and no echo.
+        return [Span(start, end, spans[0].kind) for start, end in LineScanner().client(octets)]
+    words = word_spans(octets)
+    if event.mechanism is not UNSET and len(words) > 1 and not is_mechanism(octets[slice(*words[1])]):
+        return [Span(*words[1], _SASL), *spans]
+    return spans
+
+
 def _whole(octets: bytes, kind: str) -> Span:
     """A line, or the piece of one that octets are, without its line end."""
     return Span(0, len(octets.rstrip(b"\r\n")), kind)
 
 
-def _first_word_is_in(spans: list[Span], octets: bytes) -> bool:
-    match = _FIRST_WORD.match(octets)
-    return match is not None and any(span.start < match.end() for span in spans)
+def _without_words(event: Command) -> Command:
+    """The fields that repeat the line's first words, where those have turned out to be secret."""
+    octets = octets_of(event)
+    is_secret = [PLACEHOLDER in octets[start:end] for start, end in word_spans(octets)[:2]]
+    if is_secret[:1] == [True] and event.verb not in KNOWN_VERBS:
+        event.verb = PLACEHOLDER.decode()
+    if is_secret[1:] == [True] and event.mechanism is not UNSET:
+        event.mechanism = PLACEHOLDER.decode()
+    return event
 
 
 def _unmarked(_: Redactor, event: SpokenEvent) -> AnyEvent:

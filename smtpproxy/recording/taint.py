@@ -84,7 +84,7 @@ class Taint:
             identity: whose account it is about; this alone is no secret, decoded.
         """
         blob = secret.strip()
-        if len(blob) < MIN_BLOB_BYTES:
+        if len(blob) < MIN_BLOB_BYTES or self.is_full:
             return
         if len(blob) > PREFIX_BYTES:
             self._prefixes[blob[:PREFIX_BYTES].lower()] = None

@@ -228,6 +228,28 @@ def test_an_over_long_secret_in_pieces() -> None:
     assert talk.client("NOOP\r\n") == b"NOOP\r\n"
 
 
+@pytest.mark.parametrize("verb", ["AUTH", "X-EXPS"])
+def test_an_over_long_auth_line_that_is_marked_as_a_whole_keeps_its_mechanism(verb: str) -> None:
+    talk = Talk()
+    assert (
+        talk.client(f"<<sasl:{verb} PLAIN {PLAIN}>>", partial=True) == f"{verb} PLAIN {{{{secret}}}}".encode()
+    )
+    assert talk.client("<<sasl:AAAA\r\n>>") == b"{{secret}}\r\n"
+    assert talk.server(f"500 AUTH PLAIN what? {PLAIN}\r\n") == b"500 AUTH PLAIN what? {{secret}}\r\n"
+    assert talk.client("<<sasl:AUTH " + " " * 600 + ">>", partial=True) == b"AUTH{{secret}}"
+    assert talk.client("<<sasl:secret\r\n>>") == b"{{secret}}\r\n"
+
+
+def test_a_secret_in_the_mechanisms_place() -> None:
+    talk = Talk()
+    assert talk.client(f"AUTH {PLAIN}\r\n") == b"AUTH {{secret}}\r\n"
+    event = talk.events[0]
+    assert isinstance(event, Command)
+    assert event.mechanism == "{{secret}}"
+    assert talk.server(f"504 {PLAIN}?\r\n") == b"504 {{secret}}?\r\n"
+    assert talk.client("auth plain <<password:eHl6>>\r\n") == b"auth plain {{secret}}\r\n"
+
+
 def test_a_server_may_quote_an_over_long_line_before_it_ends() -> None:
     talk = Talk()
     talk.client(f"AUTH PLAIN <<password:{PLAIN[:3]}>>", partial=True)
