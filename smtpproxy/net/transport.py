@@ -81,6 +81,7 @@ class Transport:
         "_is_broken",
         "_is_ending",
         "_is_handshaking",
+        "_is_reset",
         "_is_upgrade",
         "_outb",
         "_plain",
@@ -114,6 +115,7 @@ class Transport:
         self._has_close_notify = False
         self._is_ending = False
         self._is_broken = False
+        self._is_reset = False
         self._closed = False
 
     # -- TLS
@@ -201,9 +203,10 @@ class Transport:
         Cancellation loses nothing. Raises trio.ClosedResourceError once the socket was closed by us.
         """
         if self._has_more:
+            # First: what cancellation interrupts must not have been taken out yet.
+            await trio.lowlevel.checkpoint()
             item = self._advance_tls()
             if item is not None:
-                await trio.lowlevel.checkpoint()
                 return item
         sock = self._sock
         while True:
@@ -219,10 +222,10 @@ class Transport:
                 self._full_reads = 0
                 continue
             except OSError:
-                if self._is_handshaking:
-                    self._is_handshaking = False
-                    return TlsDown(ConnectionResetError())
-                return PeerReset()
+                data = b""
+                self._is_reset = True
+            if not data and self._is_reset:
+                return self._on_reset()
             self._full_reads = self._full_reads + 1 if len(data) == READ_BYTES else 0
             if self.ssl_object is None:
                 return data or Eof()
@@ -236,6 +239,12 @@ class Transport:
             item = self._advance_tls()
             if item is not None:
                 return item
+
+    def _on_reset(self) -> Received:
+        if self._is_handshaking:
+            self._is_handshaking = False
+            return TlsDown(ConnectionResetError())
+        return PeerReset()
 
     def _on_eof(self) -> Received:
         if self._is_handshaking:
@@ -318,8 +327,8 @@ class Transport:
                 sent = self._sock.send(wire)
             except BlockingIOError:
                 sent = 0
-            except OSError:
-                # The reader of this side learns of it from the socket itself.
+            except OSError as error:
+                self._note_lost(error)
                 return
             if sent == len(wire):
                 return
@@ -407,7 +416,8 @@ class Transport:
                 except BlockingIOError:
                     await trio.lowlevel.wait_writable(self._sock)
                     continue
-                except OSError:
+                except OSError as error:
+                    self._note_lost(error)
                     self._drop_octets()
                     continue
                 self.queued -= sent
@@ -420,6 +430,14 @@ class Transport:
             pass
         finally:
             self.is_flushing = False
+
+    def _note_lost(self, error: OSError) -> None:
+        """The kernel tells of a reset once, to whoever asks first: the reader would see a mere EOF.
+
+        EPIPE is no such news: the peer's FIN, or our own, came before it.
+        """
+        if not isinstance(error, BrokenPipeError):
+            self._is_reset = True
 
     def _drop_octets(self) -> None:
         """The peer takes nothing more; FIN and close still have their turn."""
