@@ -18,7 +18,7 @@ from smtpproxy.net.dial import dial, reason_for
 from smtpproxy.net.ids import new_session_id
 from smtpproxy.net.route import Recording, Route
 from smtpproxy.net.timers import Timer, Timers
-from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport
+from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport, Unsent
 from smtpproxy.session import effects as fx
 from smtpproxy.session.events import Leg
 from smtpproxy.session.relay import Relay
@@ -199,6 +199,8 @@ class Session:
                 info = info_of(transport.ssl_object, leg=side, sni=sni, is_verified=is_verified)
                 relay.tls_established(side, info, at)
                 return True
+            case Unsent():
+                return True  # the pump that follows starts the flush
             case TlsDown() if item.is_late:
                 relay.receive_reset(side, at)
             case TlsDown():

@@ -59,7 +59,12 @@ class TlsDown:
     is_late: bool = False
 
 
-Received: TypeAlias = bytes | Eof | PeerReset | TlsUp | TlsDown
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """TLS itself has said something that the socket would not take: `flush` is due."""
+
+
+Received: TypeAlias = bytes | Eof | PeerReset | TlsUp | TlsDown | Unsent
 
 
 class Transport:
@@ -239,6 +244,8 @@ class Transport:
             item = self._advance_tls()
             if item is not None:
                 return item
+            if self.needs_flush:
+                return Unsent()
 
     def _on_reset(self) -> Received:
         if self._is_handshaking:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 import trio
+import trio.testing
 
-from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport
+from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport, Unsent
 from tests.net.conftest import context_for
 from tests.net.ends import PATIENCE_S, End
 from tests.net.stage import Certificates
@@ -606,18 +607,20 @@ async def test_refusal_of_the_client_certificate_counts_as_a_failed_handshake(
         assert "CERTIFICATE_REQUIRED" in str(down.error)
 
 
-async def test_handshake_that_the_socket_does_not_take_at_once(certificates: Certificates) -> None:
+async def test_a_flight_that_the_socket_does_not_take_asks_to_be_flushed(certificates: Certificates) -> None:
     async with connected(buffers=SMALL) as pair:
-        # What was said in clear fills the socket, and the peer is slow to read it.
-        pair.transport.send(bytes(200_000))
+        # A certificate of many names: the server's flight is larger than the socket's buffers.
+        names = [f"a-name-that-takes-its-room-{number}.test" for number in range(1000)]
+        pair.transport.start_tls(
+            context_for(certificates.provider.issue_cert("localhost", *names)),
+            is_server=True,
+            hostname=None,
+            is_upgrade=False,
+        )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(pair.flush)
-            pair.transport.start_tls(
-                context_for(certificates.provider.issue_cert("localhost")),
-                is_server=True,
-                hostname=None,
-                is_upgrade=False,
+            nursery.start_soon(
+                lambda: pair.peer.start_tls(peer_context(certificates), server_name="localhost")
             )
-            nursery.start_soon(_expect_up, pair)
-            await pair.peer.hear(bytes(200_000))
-            await pair.peer.start_tls(peer_context(certificates), server_name="localhost")
+            assert await pair.receive() == Unsent()
+            nursery.start_soon(pair.flush)
+            assert await pair.receive() == TlsUp()
