@@ -33,7 +33,6 @@ class Answers(Endings):
 
     def __init__(self, options: RelayOptions, *, session: str, policy: Policy | None) -> None:
         super().__init__(options, session=session, policy=policy)
-        self._reply_code = 0
         self._ehlo_lines: list[bytes] = []
         self._server_is_switching = False
         """TLS is about to begin on the server's leg: octets in clear are injection (RFC 3207 6)."""
@@ -48,6 +47,9 @@ class Answers(Endings):
         self._chunk_left = 0
         self._scanner = TerminatorScanner()
         self._is_lmtp = options.is_lmtp
+        self._reply_code = 0
+        self._is_in_reply = False
+        """Lines of a reply have come, and not its last one."""
         self._long_line: tuple[int | None, bool] | None = None
         """Code and whether it is the last, of a reply line of which only a piece has come."""
 
@@ -108,15 +110,15 @@ class Answers(Endings):
             (code, is_last), self._long_line = self._long_line, None
         else:
             code, is_last = parse_reply_line(line)
-            if code is not None and not lines:
-                self._settle_optional(code)
-        owed = self._fifo[0] if self._fifo else None
+            if not self._is_in_reply:
+                self._begin_reply(code)
+        owed = self._reply_owed
         is_held = owed is not None and owed.handler is not None
         if not is_held:
             self._send("client", line)
         if code is None:
             self._add_finding_once("malformed-reply")
-            if lines:
+            if self._is_in_reply:
                 self._collect(line, owed, is_held=is_held)
                 return
             # It consumes no expectation.
@@ -124,9 +126,10 @@ class Answers(Endings):
                 self._send("client", line)
             self._add_reply(line, None)
             return
-        if lines and code != self._reply_code:
+        if self._is_in_reply and code != self._reply_code:
             self._add_finding_once("mixed-codes")
         self._reply_code = code
+        self._is_in_reply = not is_last
         if not is_last:
             self._collect(line, owed, is_held=is_held)
             return
@@ -139,7 +142,16 @@ class Answers(Endings):
             self._reply_bytes = 0
         elif owed is not None and owed.handler is not None:
             self._ehlo_lines = [line]
-        self._on_reply(code, line)
+        if owed is None:
+            self._on_unsolicited(code, line)
+        else:
+            self._on_reply(owed, code, line)
+
+    def _begin_reply(self, code: int | None) -> None:
+        """What a reply is for is settled by its first line: lines stream on before the last one is in."""
+        if code is not None:
+            self._settle_optional(code)
+        self._reply_owed = self._fifo[0] if self._fifo else None
 
     def _collect(self, line: bytes, owed: Expectation | None, *, is_held: bool) -> None:
         lines = self._reply_lines
@@ -156,9 +168,9 @@ class Answers(Endings):
         """A piece of a line that is longer than is kept: pass it on; the line's code is in the first one."""
         if self._long_line is None:
             self._long_line = parse_reply_line(piece)
-            if self._long_line[0] is not None and not self._reply_lines:
-                self._settle_optional(self._long_line[0])
-        owed = self._fifo[0] if self._fifo else None
+            if not self._is_in_reply:
+                self._begin_reply(self._long_line[0])
+        owed = self._reply_owed
         is_held = owed is not None and owed.handler is not None
         if not is_held:
             self._send("client", piece)
@@ -194,12 +206,8 @@ class Answers(Endings):
 
     # -- replies
 
-    def _on_reply(self, code: int, raw: bytes) -> None:
+    def _on_reply(self, owed: Expectation, code: int, raw: bytes) -> None:
         fifo = self._fifo
-        if not fifo:
-            self._on_unsolicited(code, raw)
-            return
-        owed = fifo[0]
         if 300 <= code < 400 and owed.verb not in _INTERMEDIATE.get(code, ()):
             self._pass(owed, code, raw)
             self._lose_thread(f"{code} in reply to {owed.verb or 'a blank line'}")
@@ -246,6 +254,11 @@ class Answers(Endings):
         fifo = self._fifo
         while fifo and fifo[0].answers and not self._is_winding_up:
             owed = fifo.popleft()
+            if self._reply_lines:
+                # They are on their way to the client, in a reply that nothing asked for.
+                self._add_reply(b"".join(self._reply_lines), None, partial=True)
+                self._reply_lines.clear()
+                self._reply_bytes = 0
             *first, last = owed.answers
             for raw in first:
                 self._send("client", raw)

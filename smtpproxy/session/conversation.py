@@ -96,6 +96,8 @@ class Conversation:
         """A StartTls for the client's leg is on its way to the driver, its 220 not out yet."""
         self._reply_line = bytearray()
         self._reply_lines: list[bytes] = []
+        self._reply_owed: Expectation | None = None
+        """What the reply that is coming in answers; None where nothing asked for it."""
         self._reply_bytes = 0
         """Of the lines that are in `_reply_lines`."""
         self._is_upgrade_due = options.server_tls == "starttls"

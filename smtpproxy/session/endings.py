@@ -24,6 +24,8 @@ class Endings(Conversation):
     def __init__(self, options: RelayOptions, *, session: str, policy: Policy | None) -> None:
         super().__init__(options, session=session, policy=policy)
         self._is_over = False
+        self._is_ending = False
+        """Over, but for the rest of the input that ended it, and the end's own event."""
         self._has_left: dict[Leg, bool] = {"client": False, "server": options.server_tls == "none"}
         self._is_leaving = False
         """The client has said FIN, and what it said before is still held."""
@@ -105,7 +107,7 @@ class Endings(Conversation):
         self, finding: str, detail: str, *, code: int, enhanced: str, text: str, about: int | None = None
     ) -> None:
         """Relaying cannot go on: say so to both, in words a person can act on."""
-        if self._is_over or self._is_winding_up:
+        if self._is_winding_up:
             return
         self._facts.is_failed = True
         self._add_finding(finding, detail, about=about)
@@ -120,7 +122,7 @@ class Endings(Conversation):
 
     def _wind_up(self, reason: str) -> None:
         """Tell the client that this was all, and read what it still says for a moment."""
-        if self._is_winding_up or self._is_over:
+        if self._is_winding_up:
             return
         self._is_winding_up = True
         self._reason = self._reason or reason
@@ -137,17 +139,22 @@ class Endings(Conversation):
         self._do(fx.Wait(DRAIN_S, "drain"))
 
     def _end(self) -> None:
-        if self._is_over:
+        """Nothing more is said; the session is over once the rest of this very input is recorded."""
+        if self._is_ending:
             return
-        self._is_over = True
+        self._is_ending = self._is_winding_up = True
         if self._is_reply_missed:
             self._facts.is_cut = True
         self._record_unread(is_forwarded=False)
         self._record_unfinished_reply(is_passed=False)
         self._fifo.clear()
         # It may know us by its handler, and no garbage collector looks into it.
-        self._holding = None
+        self._holding = self._reply_owed = None
         self._move("over")
+
+    def _conclude(self) -> None:
+        """The last effects and the last event of a session that is over."""
+        self._is_over = True
         self._do(fx.Close("server"))
         self._do(fx.Close("client"))
         self._events.append(
@@ -203,7 +210,7 @@ class Endings(Conversation):
             self._stop()
 
     def _stop(self) -> None:
-        if self._is_winding_up or self._is_over:
+        if self._is_winding_up:
             return
         self._add_finding("shutdown")
         self._say_last(421, "4.3.2 smtpproxy: shutting down; try again")
@@ -253,7 +260,7 @@ class Endings(Conversation):
         it now where it `is_passed`, and otherwise nowhere.
         """
         sent, rest = b"".join(self._reply_lines), bytes(self._reply_line)
-        owed = self._fifo[0] if self._fifo else None
+        owed = self._reply_owed if sent else self._fifo[0] if self._fifo else None
         if owed is not None and owed.handler is not None:
             sent, rest = b"", sent + rest
         self._reply_lines.clear()

@@ -189,6 +189,7 @@ class TlsInfo(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
         error: why it failed, in words for people; "" where it stands.
         alert: the TLS alert's name, sent or received, such as unknown_ca.
         advice: what the user should do about the error.
+        is_plain_text: the peer spoke no TLS at all.
     """
 
     version: str = ""
@@ -200,6 +201,7 @@ class TlsInfo(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     error: str = ""
     alert: str = ""
     advice: str = ""
+    is_plain_text: bool = False
 
 
 class Tls(Event, kw_only=True, tag="tls"):

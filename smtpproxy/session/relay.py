@@ -74,6 +74,8 @@ class Relay(Turns):
 
     def effects(self) -> list[fx.AnyEffect]:
         """Take what is to be done, in order."""
+        if self._is_ending and not self._is_over:
+            self._conclude()
         self._flush()
         effects = self._effects
         if effects:
@@ -82,6 +84,8 @@ class Relay(Turns):
 
     def events(self) -> list[AnyEvent]:
         """Take what happened, in order."""
+        if self._is_ending and not self._is_over:
+            self._conclude()
         events = self._events
         if events:
             self._events = []
@@ -361,3 +365,7 @@ class Relay(Turns):
     def _end(self) -> None:
         self._record_withheld()
         super()._end()
+
+    def _conclude(self) -> None:
+        self._record_withheld()
+        super()._conclude()

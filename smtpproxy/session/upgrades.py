@@ -206,7 +206,10 @@ class Upgrades(Answers):
             return
         if side == "client":
             self._facts.is_failed = True
-            self._add_finding("client-tls", _joined(info), about=self._n - 1)
+            is_plain = info.is_plain_text and self._options.is_client_tls
+            self._add_finding(
+                "plain-on-tls-port" if is_plain else "client-tls", _joined(info), about=self._n - 1
+            )
             self._has_left["client"] = True
             self._wind_up("client-tls")
             return

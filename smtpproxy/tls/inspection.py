@@ -57,6 +57,7 @@ def failure_of(
         certificates=chain,
         error=failure.text,
         alert=failure.alert,
+        is_plain_text=failure.cause == "plain-text",
         advice=advice_for(
             leg,
             failure.cause,
