@@ -1,5 +1,7 @@
 """Where messages end and whose the replies are: terminators, BDAT, refused DATA, LMTP, PRDR, XCLIENT."""
 
+from typing import Any
+
 import pytest
 
 from tests.ends import End, serve_commands, serve_ehlo
@@ -23,6 +25,8 @@ VARIANTS = [
 ]
 """Thirteen sequences that are not CR LF . CR LF; all but the last three are known to have ended messages."""
 LENIENT = VARIANTS[:10]
+VOLATILE = ("seq", "session", "t")
+"""What differs between two sessions in which the same was said."""
 SMUGGLED = b"MAIL FROM:<evil@test>\r\nRCPT TO:<v@test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n"
 
 
@@ -281,6 +285,47 @@ def test_220_to_xclient_is_a_new_greeting_and_not_tls(stage: Stage) -> None:
     session = stage.session()
     assert session.of("tls") == []
     assert session.said("client", "server") == bytes(stage.provider.heard)
+
+
+def test_octet_by_octet_is_the_same_conversation(stage: Stage) -> None:
+    said = [
+        b"EHLO app\r\n",
+        b"MAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\n",
+        b"Subject: slow\r\n\r\n..\r\nhello\r\n.\r\n",
+        b"BDAT 5 LAST\r\nQUIT\n",
+        b"QUIT\r\n",
+    ]
+    replies = [
+        b"220 mx.test\r\n",
+        b"250-mx.test\r\n250-PIPELINING\r\n250 CHUNKING\r\n",
+        b"250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go\r\n",
+        b"250 2.0.0 kept\r\n",
+        b"250-2.0.0 kept\r\n250 2.0.0 this too\r\n",
+        b"221 2.0.0 bye\r\n",
+    ]
+
+    def converse(step: int) -> list[dict[str, Any]]:
+        def in_pieces(end: End, data: bytes) -> None:
+            for start in range(0, len(data), step):
+                end.say(data[start : start + step])
+
+        def server(end: End) -> None:
+            in_pieces(end, replies[0])
+            for heard, reply in zip(said, replies[1:], strict=True):
+                end.hear(heard)
+                in_pieces(end, reply)
+
+        with stage.play(server) as app:
+            app.hear(replies[0])
+            for line, reply in zip(said, replies[1:], strict=True):
+                in_pieces(app, line)
+                app.hear(reply)
+        events = stage.session().events[1:]
+        return [{key: value for key, value in event.items() if key not in VOLATILE} for event in events]
+
+    whole = converse(1_000)
+    assert whole[-1]["outcome"] == "delivered"
+    assert converse(1) == whole
 
 
 def test_large_message_passes_without_a_changed_octet(stage: Stage) -> None:

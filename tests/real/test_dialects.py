@@ -1,7 +1,6 @@
 """What the programs can do beyond one plain message: pipelining, LMTP, many at once, refusals, large ones."""
 
 import smtplib
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,22 +39,6 @@ def mail_to(
         recipients=recipients,
         options=options,
     )
-
-
-def test_swaks_pipelines(to_postfix: Proxy, postfix: PostfixServer, tmp_path: Path) -> None:
-    before = to_postfix.mark()
-
-    log = CLIENTS["swaks"](mail_to(to_postfix, tmp_path, "--pipeline"))
-
-    assert log.status == 0, log.text
-    session = to_postfix.session(before)
-    assert session.outcome == "delivered"
-    assert session.content() == message_with(tmp_path.name.encode()) + b"\r\n"
-    groups = Counter(
-        event.get("group", 0) for event in session.of("command") if event["verb"] in ("MAIL", "RCPT", "DATA")
-    )
-    assert sorted(groups.values()) == [3], session
-    assert postfix.stored(tmp_path.name.encode())
 
 
 def test_swaks_speaks_prdr(stage: Stage, tmp_path: Path) -> None:

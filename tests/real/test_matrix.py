@@ -158,6 +158,32 @@ def test_mail_goes_through_and_all_accounts_of_it_agree(
     assert "AUTH" in session.verbs() or not has_auth
 
 
+@pytest.mark.parametrize("legs", LEGS, ids=str)
+def test_pipelining_goes_through_on_every_pair_of_legs(matrix: Matrix, legs: Legs, tmp_path: Path) -> None:
+    marker = tmp_path.name.encode()
+    before = matrix.proxy.mark()
+
+    log = CLIENTS["swaks"](
+        Mail(
+            url=matrix.url("postfix", legs),
+            tls=legs.client,
+            ca=matrix.proxy.ca,
+            message=message_with(marker),
+            folder=tmp_path,
+            recipients=("bob@example.test", "carol@example.test"),
+            options=["--pipeline"],
+        )
+    )
+
+    assert log.status == 0, log.text
+    session = matrix.proxy.session(before)
+    assert session.outcome == "delivered"
+    sent_together = [event for event in session.of("command") if event["verb"] in ("MAIL", "RCPT", "DATA")]
+    assert [event["verb"] for event in sent_together] == ["MAIL", "RCPT", "RCPT", "DATA"]
+    assert len({event["group"] for event in sent_together}) == 1
+    assert message_with(marker).replace(b"\r\n", b"\n") in matrix.servers["postfix"].stored(marker)
+
+
 def agree_with_client(session: Recorded, log: Log) -> None:
     """The client's own account of the session is what was recorded of its leg."""
     if not log.commands:  # smtp-source tells nothing
