@@ -58,6 +58,10 @@ class Answers(Endings):
         """Octets of the server that are no replies."""
 
     @abstractmethod
+    def _release(self) -> None:
+        """Read on in what was held of the client."""
+
+    @abstractmethod
     def _keep_opaque(self, side: Leg, data: bytes, *, to: Party) -> None:
         """Record octets that are not read, or count them where they may not be kept."""
 
@@ -97,10 +101,13 @@ class Answers(Endings):
             line, pos = take_line(self._reply_line, data, pos)
             if line is None:
                 return
-            if line.endswith(b"\n"):
-                self._on_reply_line(line)
-            else:
+            if not line.endswith(b"\n"):
                 self._pass_oversize_reply(line)
+                continue
+            self._on_reply_line(line)
+            if self._held:
+                # At once, not behind this read: what a reply releases must not hang on how replies arrive.
+                self._release()
 
     # -- lines
 

@@ -89,6 +89,8 @@ class Conversation:
         self._line = bytearray()
         """The client's line so far, without its LF."""
         self._held: list[bytes] = []
+        self._held_from = 0
+        """Where in the first of them what is held begins."""
         self._held_bytes = 0
         self._waiting = bytearray()
         """What the server said while nothing could go to the client: its PROXY header or its TLS is due."""
@@ -126,6 +128,28 @@ class Conversation:
         """Queue an effect behind everything that was said before it."""
         self._flush()
         self._effects.append(effect)
+
+    # -- the client's octets that wait
+
+    def _keep(self, data: bytes, pos: int = 0) -> None:
+        """Hold back `data[pos:]`; uncopied where it is all, since a reply may release it line by line."""
+        if self._held:
+            data, pos = data[pos:], 0
+        else:
+            self._held_from = pos
+        self._held.append(data)
+        self._held_bytes += len(data) - pos
+
+    def _take_held(self) -> tuple[bytes, int]:
+        """What is held, as octets and where in them it begins."""
+        held, pos = self._held, self._held_from
+        if len(held) == 1:
+            data = held[0]
+        else:
+            data, pos = b"".join([held[0][pos:], *held[1:]]) if held else b"", 0
+        held.clear()
+        self._held_bytes = 0
+        return data, pos
 
     # -- the state of the client's stream
 

@@ -229,10 +229,9 @@ class Endings(Conversation):
             if piece:
                 self._add_content(piece)
             self._content = None
-        data = bytes(self._line) + b"".join(self._held)
+        held, pos = self._take_held()
+        data = bytes(self._line) + held[pos:]
         self._line.clear()
-        self._held.clear()
-        self._held_bytes = 0
         if not data:
             return
         to: Party = "server" if is_forwarded and self._state != "held" else "proxy"

@@ -62,8 +62,8 @@ class Turns(Upgrades):
             "drain": self._read_drained,
         }
 
-    def _read_client(self, data: bytes) -> None:
-        pos, size = 0, len(data)
+    def _read_client(self, data: bytes, pos: int = 0) -> None:
+        size = len(data)
         readers = self._readers
         while pos < size:
             pos = readers[self._state](data, pos)
@@ -71,10 +71,7 @@ class Turns(Upgrades):
     def _release(self) -> None:
         """Read on in what was held, as far as it may be read by now."""
         while self._held and self._state not in ("held", "waiting"):
-            data = b"".join(self._held)
-            self._held.clear()
-            self._held_bytes = 0
-            self._read_client(data)
+            self._read_client(*self._take_held())
         if self._is_leaving and not self._held and self._delayed is None:
             self._is_leaving = False
             self._client_left()
@@ -82,8 +79,7 @@ class Turns(Upgrades):
     # -- readers: each takes octets of `data` from `pos` on and returns how far it came
 
     def _hold(self, data: bytes, pos: int) -> int:
-        self._held.append(data[pos:])
-        self._held_bytes += len(data) - pos
+        self._keep(data, pos)
         if self._state == "held" and self._holding is not None:
             self._add_finding_once("early-bytes", about=self._holding.n)
         return len(data)
@@ -293,8 +289,7 @@ class Turns(Upgrades):
         """The server's leg must be upgraded first, and before that it must greet."""
         self._holding = self._fifo[0]
         self._move("hold")
-        self._held.insert(0, line)
-        self._held_bytes += len(line)
+        self._keep(line)
 
     def _refuse_in_clear(self, line: bytes, verb: str) -> None:
         """The server greeted with a refusal: nothing but a goodbye is worth sending, and nothing in clear."""

@@ -43,8 +43,7 @@ class Upgrades(Answers):
         name = argument_of(line) if verb == "HELO" else b""
         verb = "LHLO" if self._options.is_lmtp else "EHLO"
         # It goes on when TLS stands, as if it had just come.
-        self._held.append(line)
-        self._held_bytes += len(line)
+        self._keep(line)
         self._ask_server(
             verb.encode() + b" " + (name or self._options.name.encode()) + b"\r\n", verb, self._on_first_ehlo
         )
