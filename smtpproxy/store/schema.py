@@ -16,7 +16,7 @@ from smtpproxy.errors import StoreError
 SCHEMA_VERSION: Final = 1
 # Bodies come in rows of 64 KiB, which 4 KiB pages would scatter over 17 of them; 64 KiB pages would make
 # every small commit copy them whole. docs/store.md has the measurements.
-PAGE_BYTES: Final = 16 * 1024
+PAGE_BYTES: Final = 8 * 1024
 CHECKPOINT_BYTES: Final = 16 * 1024 * 1024
 JOURNAL_LIMIT_BYTES: Final = 64 * 1024 * 1024
 CACHE_KIB: Final = 4096
