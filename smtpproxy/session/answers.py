@@ -128,10 +128,11 @@ class Answers(Endings):
             if self._is_in_reply:
                 self._collect(line, owed, is_held=is_held)
                 return
-            # It consumes no expectation.
-            if is_held:
+            # It consumes no expectation. What comes while we upgrade the server's leg is not for the client.
+            is_ours = is_held and self._is_upgrade_due
+            if is_held and not is_ours:
                 self._send("client", line)
-            self._add_reply(line, None)
+            self._add_reply(line, None, to="proxy" if is_ours else "client")
             return
         if self._is_in_reply and code != self._reply_code:
             self._add_finding_once("mixed-codes")
@@ -311,6 +312,8 @@ class Answers(Endings):
         elif verb == ".":
             self._recipients = 0
             self._has_transaction = False
+        elif verb == "BDAT" and code >= 400:
+            self._is_message_refused = True
         elif verb == "QUIT":
             self._has_quit = self._has_quit or is_positive
         elif verb == "greeting":

@@ -78,6 +78,8 @@ class Conversation:
         self._facts = Facts()
         self._has_tls: dict[Leg, bool] = {"client": False, "server": False}
         self._content: ContentCutter | None = None
+        self._is_message_refused = False
+        """A chunk of the message was refused, so that nobody misses the rest of it."""
         self._sasl: SaslExchange | None = None
         self._group = 0
         self._recipients = 0

@@ -115,6 +115,8 @@ class Endings(Conversation):
         self._wind_up(finding)
 
     def _say_last(self, code: int, text: str) -> None:
+        if self._state == "preface" and self._options.is_client_tls:
+            return  # TLS cannot begin before the PROXY header, and clear text would not be understood
         self._record_unfinished_reply(is_passed=False)
         raw = render_reply(code, text)
         self._send("client", raw)
@@ -189,7 +191,9 @@ class Endings(Conversation):
 
     @property
     def _content_is_open(self) -> bool:
-        return self._state in ("data", "chunk") or self._content is not None
+        if self._state in ("data", "chunk"):
+            return True
+        return self._content is not None and not self._is_message_refused
 
     @property
     def _is_final_reply_owed(self) -> bool:

@@ -243,8 +243,8 @@ class Relay(Turns):
         if self._has_quit or self._has_left["client"]:
             return  # it is ending by itself
         is_idle = self._state in ("command", "waiting", "preface") and not self._content_is_open
-        owed = [expected.verb for expected in self._fifo if expected.verb != "greeting"]
-        if is_idle and not owed:
+        is_owed = any(owed.verb != "greeting" and not owed.is_optional for owed in self._fifo)
+        if is_idle and not is_owed and self._delayed is None:
             self._stop()
 
     def abort(self, finding: str, detail: str, at: float) -> None:

@@ -33,6 +33,9 @@ MAX_HELD_BYTES: Final = 256 * 1024
 STALL_S: Final = 1.0
 """After this long without an end, what has come of a message is recorded."""
 
+_ABANDONING: Final = frozenset({"RSET", "EHLO", "HELO", "LHLO"})
+"""What ends a message that came in chunks, without its LAST."""
+
 Reader = Callable[[bytes, int], int]
 
 
@@ -180,23 +183,26 @@ class Turns(Upgrades):
         rule = RULES.get(verb)
         if rule is None:
             rule = UNKNOWN if verb else PLAIN
+        is_early = self._has_server and bool(self._fifo) and self._fifo[0].verb == "greeting"
+        if is_early and self._is_upgrade_due and verb not in CLEAR_BEFORE_UPGRADE:
+            self._add_finding_once("pregreet")
+            self._wait_for_greeting(line)
+            return
+        if is_early:
+            self._add_finding_once("pregreet", about=self._n + 1)
         if not line.endswith(b"\r\n"):
             self._add_finding_once("bare-lf", "a command", about=self._n + 1)
-        if self._has_server:
-            if self._fifo and self._fifo[0].verb == "greeting":
-                self._add_finding_once("pregreet", about=self._n + 1)
-                if self._is_upgrade_due and verb not in CLEAR_BEFORE_UPGRADE:
-                    self._wait_for_greeting(line)
-                    return
-            if self._is_upgrade_due and verb not in CLEAR_BEFORE_UPGRADE:
-                if self._has_greeting_refused:
-                    self._refuse_in_clear(line, verb)
-                else:
-                    self._begin_upgrade(line, verb)
-                return
+        if self._is_upgrade_due and verb not in CLEAR_BEFORE_UPGRADE:
+            if self._has_greeting_refused:
+                self._refuse_in_clear(line, verb)
+            else:
+                self._begin_upgrade(line, verb)
+            return
         if verb == "STARTTLS" and not self._options.is_tunnel:
             self._on_starttls(line, is_last=is_last)
             return
+        if self._content is not None and verb in _ABANDONING:
+            self._content = None  # chunks without a LAST (RFC 3030 2): all of them are recorded
         if verb == "MAIL":
             words = line.upper().split()
             self._is_eight_bit_ok = any(
@@ -414,6 +420,7 @@ class Turns(Upgrades):
         if self._content is None:
             self._facts.messages += 1
             self._content = ContentCutter(is_eight_bit_ok=True, is_binary_ok=True)
+            self._is_message_refused = False
         self._chunk_left = event.size
         self._chunk_ends_message = event.last
         if event.last:
@@ -504,8 +511,11 @@ class Turns(Upgrades):
                 if owed.verb == "QUIT":
                     owed.closes = True
                 owed.remaining = 0
-                self._fifo.append(owed)
-                self._advance()
+                if owed.answers:
+                    self._fifo.append(owed)
+                    self._advance()
+                elif decision.close:
+                    self._wind_up("server-closed")
             case Drop():
                 self._facts.is_cut = True
                 self._reason = "server-reset" if decision.is_reset else "server-eof"

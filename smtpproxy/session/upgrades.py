@@ -186,6 +186,8 @@ class Upgrades(Answers):
             if self._state == "starttls":
                 self._holding = None
                 self._move("answered")
+                if not self._fifo:
+                    self._note_nothing_owed()
 
     def _greet_again(self, line: bytes) -> None:
         """The client's own EHLO, under TLS; only this reply is shown to it."""
@@ -252,7 +254,7 @@ class Upgrades(Answers):
         """What the client is to see of STARTTLS (RFC 3207 4.2: never under TLS)."""
         if self._options.is_tunnel:
             return "keep"
-        if self._has_tls["client"]:
+        if self._has_tls["client"] or self._options.ehlo.get("STARTTLS") == "hide":
             return "hide"
         return "show" if self._options.server_tls in ("starttls", "implicit") else "keep"
 
@@ -265,8 +267,10 @@ class Upgrades(Answers):
             return not (
                 self._has_tls["client"] and self._has_tls["server"] and self._options.is_server_verified
             )
+        if not keyword:
+            return False  # a line that names nothing
         if keyword not in KNOWN_KEYWORDS:
-            self._add_finding_once("unknown-extension", keyword)
+            self._add_finding_once("unknown-extension", keyword[:64])
             return self._options.strict_ehlo
         return keyword in HIDDEN_BY_DEFAULT
 
