@@ -20,6 +20,7 @@ from smtpproxy.net.route import Recording, Route
 from smtpproxy.net.timers import Timer, Timers
 from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport, Unsent
 from smtpproxy.session import effects as fx
+from smtpproxy.session.decisions import Decision, Policy, Turn
 from smtpproxy.session.events import Leg
 from smtpproxy.session.relay import Relay
 from smtpproxy.tls.contexts import sni_of
@@ -62,7 +63,7 @@ class Session:
             listen=str(route.listen),
             upstream=str(route.upstream),
             proxy=PROXY,
-            policy=route.make_policy(peer) if route.make_policy is not None else None,
+            policy=None if route.make_policy is None else _made_when_asked(route.make_policy, peer),
         )
 
     def _now(self) -> float:
@@ -321,3 +322,16 @@ class Session:
         for timer in self._running.values():
             timer.cancel()
         self._running.clear()
+
+
+def _made_when_asked(make_policy: Callable[[str], Policy], client: str) -> Policy:
+    """A policy that is made at the first turn: a fault in making it ends that session alone."""
+    policy: Policy | None = None
+
+    def decide(turn: Turn) -> Decision:
+        nonlocal policy
+        if policy is None:
+            policy = make_policy(client)
+        return policy(turn)
+
+    return decide

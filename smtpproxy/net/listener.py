@@ -98,7 +98,16 @@ class _Server:
             sock.close()
             return
         sock.setblocking(False)
-        sessions.start_soon(self._run, sock, host, peer, route, refusal)
+        try:
+            session = Session(sock, peer, route, self._recording, self.timers)
+        except Exception:  # noqa: BLE001 - a session's failure must never reach the listener
+            sock.close()
+            return
+        # Counted here and not when its task begins: a burst is accepted before any of its tasks run.
+        self._sessions.add(session)
+        self._by_address[host] += 1
+        self._refusing += refusal is not None
+        sessions.start_soon(self._run, session, host, refusal)
 
     def _refusal(self, host: str, route: Route) -> tuple[str, str] | None:
         limits = route.limits
@@ -109,15 +118,11 @@ class _Server:
         refused = self._recording.refusal()
         return None if refused is None else ("recording-failed", refused)
 
-    async def _run(
-        self, sock: socket.socket, host: str, peer: str, route: Route, refusal: tuple[str, str] | None
-    ) -> None:
-        session = Session(sock, peer, route, self._recording, self.timers)
-        self._sessions.add(session)
-        self._by_address[host] += 1
-        self._refusing += refusal is not None
+    async def _run(self, session: Session, host: str, refusal: tuple[str, str] | None) -> None:
         try:
             await session.run(refusal)
+        except Exception:  # noqa: BLE001, S110 - it could not even be recorded; the others must live
+            pass
         finally:
             self._sessions.discard(session)
             self._by_address[host] -= 1
@@ -129,7 +134,7 @@ class _Server:
 
     async def wind_down(self, deadline_s: float) -> None:
         """Let sessions end by themselves, up to the deadline; then end them."""
-        # Let sessions begin that were accepted a moment ago.
+        # Let the tasks of sessions begin that were accepted a moment ago.
         await trio.lowlevel.checkpoint()
         for session in list(self._sessions):
             session.shutdown()
