@@ -1,6 +1,6 @@
 """Listen and upstream URLs as values: what scheme, host and port mean; no I/O.
 
-The schemes say how TLS starts on that leg (DESIGN: TLS on each leg):
+The schemes say how TLS starts on that leg:
 `smtp://` plain, or STARTTLS in step · `smtp+starttls://` the proxy upgrades (upstream only) ·
 `smtps://` TLS from the first byte · `lmtp://` LMTP, TLS as with `smtp://` · `unix:/path` LMTP's usual
 socket, spoken as SMTP unless written `lmtp+unix:/path` · `sandbox:` the embedded provider (upstream only).
@@ -94,12 +94,14 @@ def parse_endpoint(text: str, *, is_listen: bool) -> Endpoint:
     what = "listen" if is_listen else "upstream"
     if text in ("sandbox", "sandbox:", "sandbox://"):
         if is_listen:
-            raise EndpointError("listen URL sandbox: the sandbox is an upstream; listen on smtp://127.0.0.1:1025")
+            raise EndpointError(
+                "listen URL sandbox: the sandbox is an upstream; listen on smtp://127.0.0.1:1025"
+            )
         return Endpoint(scheme="sandbox")
     for prefix, scheme in (("unix:", "smtp"), ("lmtp+unix:", "lmtp"), ("smtp+unix:", "smtp")):
         if text.startswith(prefix):
             path = text[len(prefix) :]
-            path = path[2:] if path.startswith("//") else path
+            path = path.removeprefix("//")
             if not path or "\0" in path or len(path.encode()) > 107:
                 raise EndpointError(f"{what} URL {text}: a unix socket needs a path of 1 to 107 bytes")
             return Endpoint(scheme=scheme, path=path)  # type: ignore[arg-type]
@@ -115,7 +117,8 @@ def parse_endpoint(text: str, *, is_listen: bool) -> Endpoint:
     if parts.username is not None or parts.password is not None:
         # Never echo it: what stands there is a password.
         raise EndpointError(
-            f"{what} URL for {parts.hostname or 'that host'} carries user info; smtpproxy passes the app's own AUTH on, so remove it"
+            f"{what} URL for {parts.hostname or 'that host'} carries user info; "
+            "smtpproxy passes the app's own AUTH on, so remove it"
         )
     if is_listen and parts.scheme == "smtp+starttls":
         raise EndpointError(f"listen URL {text!r}: listen on smtp://; STARTTLS is offered there by itself")

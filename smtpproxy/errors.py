@@ -1,14 +1,14 @@
 """Every error that smtpproxy raises on purpose, in one tree; it knows no other module.
 
-    SmtpProxyError                 anything a user can act on; the command line prints it as one line
-    ├ ConfigError                  a flag, a variable or a key of the configuration is wrong     exit 2
-    │ └ EndpointError              a listen or upstream URL is wrong                             exit 2
-    ├ ServiceError                 a port is taken, a store is in use, a CA cannot be read       exit 2
-    │ ├ StoreError                 the event log cannot be opened, read or written               exit 2
-    │ └ CertificateError           the authority or a certificate cannot be read or made         exit 2
-    ├ RecordingError               a recording file cannot be read; names file and line          exit 2
-    │ └ TooNewError                it was written by a later smtpproxy                           exit 2
-    └ NotFoundError                no such session                                               exit 2
+SmtpProxyError                 anything a user can act on; the command line prints it as one line
+├ ConfigError                  a flag, a variable or a key of the configuration is wrong     exit 2
+│ └ EndpointError              a listen or upstream URL is wrong                             exit 2
+├ ServiceError                 a port is taken, a store is in use, a CA cannot be read       exit 2
+│ ├ StoreError                 the event log cannot be opened, read or written               exit 2
+│ └ CertificateError           the authority or a certificate cannot be read or made         exit 2
+├ RecordingError               a recording file cannot be read; names file and line          exit 2
+│ └ TooNewError                it was written by a later smtpproxy                           exit 2
+└ NotFoundError                no such session                                               exit 2
 """
 
 

@@ -10,7 +10,7 @@ EhloPolicy = Literal["pass", "hide"]
 
 
 class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """The route's part of what the core must know (DESIGN: TLS on each leg).
+    """The route's part of what the core must know.
 
     Attributes:
         is_client_tls: the client's leg is TLS from the first octet (smtps://).
