@@ -8,7 +8,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -81,13 +81,20 @@ class FoldedBatch:
 class _OpenSession:
     """What is kept in memory of a session until its end: its summary so far, and where its messages lie."""
 
-    __slots__ = ("first", "last", "places", "summarizer")
+    __slots__ = ("first", "has_failed", "last", "places", "summarizer")
 
     def __init__(self) -> None:
         self.summarizer = Summarizer()
+        # An event could not be summed up; the row says so with the finding internal-error.
+        self.has_failed = False
         self.places: dict[int, tuple[Place, Place]] = {}
         # Of its events in the batch at hand.
         self.first = self.last = -1
+
+    def add_place(self, message: int, place: Place) -> None:
+        """A piece of that message lies there."""
+        first, _ = self.places.get(message, (place, place))
+        self.places[message] = (first, place)
 
 
 class Folder:
@@ -99,28 +106,30 @@ class Folder:
     def fold(self, recorded: Iterable[tuple[bytes, AnyLine]]) -> FoldedBatch:
         """Take the next events, of any sessions, in order."""
         batch = FoldedBatch()
+        add_row = batch.events.append
         touched: dict[str, _OpenSession] = {}
         for index, (line, event) in enumerate(recorded):
             name = event.session
-            state = self._open.get(name)
+            state = touched.get(name)
             if state is None:
-                state = self._open[name] = _OpenSession()
-            if name not in touched:
+                state = self._open.get(name)
+                if state is None:
+                    state = self._open[name] = _OpenSession()
                 touched[name] = state
                 state.first = index
             state.last = index
             if isinstance(event, UnknownEvent):
-                batch.events.append((name, event.kind, line))
+                add_row((name, event.kind, line))
                 continue
-            batch.events.append((name, KINDS[type(event)], line))
-            # The log is what counts: a summary that fails must not cost it anything.
-            with contextlib.suppress(Exception):
+            kind = KINDS[type(event)]
+            add_row((name, kind, line))
+            try:
                 state.summarizer.add(event)
-            if isinstance(event, Content):
-                place = Place(batch.base, index)
-                first, _ = state.places.get(event.message, (place, place))
-                state.places[event.message] = (first, place)
-            elif isinstance(event, End):
+            except Exception:  # noqa: BLE001 - the log is what counts: a summary that fails costs it nothing
+                state.has_failed = True
+            if kind == "content":
+                state.add_place(cast("Content", event).message, Place(batch.base, index))
+            elif kind == "end":
                 self._close(name, state, batch)
                 touched.pop(name, None)
         for name, state in touched.items():
@@ -139,6 +148,8 @@ class Folder:
         summary = state.summarizer.summary
         if not summary.session:  # a recording that lost its first line still has to be found
             summary = msgspec.structs.replace(summary, session=name)
+        if state.has_failed:
+            summary = msgspec.structs.replace(summary, findings=[*summary.findings, "internal-error"])
         batch.sessions[name] = (summary, state.first, state.last)
 
 
