@@ -164,17 +164,15 @@ class End:
 
     # ending
 
-    def half_close(self) -> None:
-        """FIN: nothing more will be said; hearing goes on."""
+    def half_close(self, *, with_close_notify: bool = False) -> None:
+        """FIN, under TLS perhaps after close_notify: nothing more will be said; hearing goes on."""
+        if with_close_notify:
+            assert self.tls is not None
+            # It is sent first; then unwrap would like to read the other side's.
+            with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLSyscallError, ssl.SSLEOFError):
+                self.tls.unwrap()
+            self._flush()
         self.sock.shutdown(socket.SHUT_WR)
-
-    def close_notify(self) -> None:
-        """TLS's own end, without FIN."""
-        assert self.tls is not None
-        # It is sent first; then unwrap would like to read the other side's.
-        with contextlib.suppress(ssl.SSLWantReadError, ssl.SSLSyscallError, ssl.SSLEOFError):
-            self.tls.unwrap()
-        self._flush()
 
     def close(self) -> None:
         """Close without a word: FIN, and under TLS no close_notify."""

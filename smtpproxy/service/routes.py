@@ -73,7 +73,7 @@ def _route(
         name=route.name,
         listen=listen,
         upstream=upstream,
-        options=_options(route, limits),
+        options=_options(route, config, limits),
         connect_to=route.connect_to,
         client_context=client_context,
         server_context=server_context,
@@ -83,7 +83,7 @@ def _route(
     )
 
 
-def _options(route: RouteConfig, limits: Limits) -> RelayOptions:
+def _options(route: RouteConfig, config: Config, limits: Limits) -> RelayOptions:
     upstream = route.upstream
     dialled, address = upstream, "the sandbox" if upstream.is_sandbox else upstream.hostport
     if route.connect_to is not None:
@@ -101,6 +101,7 @@ def _options(route: RouteConfig, limits: Limits) -> RelayOptions:
         is_client_loopback=route.listen.is_loopback,
         is_server_loopback=dialled.is_loopback,
         is_server_verified=not route.is_upstream_insecure,
+        is_keeping_secrets=config.keep_secrets,
         is_tunnel=route.is_tunnel,
         idle_timeout_s=limits.idle_timeout_s,
         handshake_timeout_s=limits.handshake_timeout_s,

@@ -108,6 +108,8 @@ class Relay(Turns):
         options = self._options
         if not options.is_server_verified and options.server_tls != "none":
             self._add_finding("upstream-not-verified")
+        if options.is_keeping_secrets:
+            self._add_finding("keep-secrets")
         self._do(fx.Wait(options.idle_timeout_s, "idle"))
         if options.accept_proxy_protocol:
             self._state = "preface"

@@ -6,10 +6,14 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tests.ends import PATIENCE_S, trusting
 from tests.programs import program
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 SENDER = "app@sender.test"
 
@@ -76,20 +80,17 @@ def send_by_smtplib(mail: Mail) -> Log:
     codes: list[int] = []
     context = trusting(mail.ca)
 
-    class Logged:
-        def send(self, s: bytes | str) -> None:
-            data = s if isinstance(s, bytes) else s.encode("ascii")
+    class Logged(smtplib.SMTP):
+        def send(self, s: "ReadableBuffer | str") -> None:
+            data = s.encode("ascii") if isinstance(s, str) else bytes(s)
             if not data.endswith(b"\r\n.\r\n"):
                 commands.append(data.decode().rstrip("\r\n"))
-            super().send(s)  # type: ignore[misc]
+            super().send(s)
 
         def getreply(self) -> tuple[int, bytes]:
-            code, text = super().getreply()  # type: ignore[misc]
+            code, text = super().getreply()
             codes.append(code)
             return code, text
-
-    class Plain(Logged, smtplib.SMTP):
-        pass
 
     class Implicit(Logged, smtplib.SMTP_SSL):
         pass
@@ -97,7 +98,7 @@ def send_by_smtplib(mail: Mail) -> Log:
     with (
         Implicit(mail.host, mail.port, "app.test", timeout=PATIENCE_S, context=context)
         if mail.tls == "implicit"
-        else Plain(mail.host, mail.port, "app.test", timeout=PATIENCE_S)
+        else Logged(mail.host, mail.port, "app.test", timeout=PATIENCE_S)
     ) as smtp:
         if mail.tls == "starttls":
             smtp.starttls(context=context)
@@ -113,14 +114,17 @@ def _log_in(smtp: smtplib.SMTP, mail: Mail) -> None:
         smtp.login(*mail.account)
         return
     smtp.user, smtp.password = mail.account
-    authenticate = {
-        "PLAIN": smtp.auth_plain,
-        "LOGIN": smtp.auth_login,
-        "CRAM-MD5": smtp.auth_cram_md5,
-    }[mail.mechanism]
     smtp.ehlo_or_helo_if_needed()
-    # AUTH LOGIN without the user on its first line: the second shape that clients use.
-    smtp.auth(mail.mechanism, authenticate, initial_response_ok=mail.mechanism != "LOGIN")
+    match mail.mechanism:
+        case "PLAIN":
+            smtp.auth("PLAIN", smtp.auth_plain)
+        case "CRAM-MD5":
+            smtp.auth("CRAM-MD5", smtp.auth_cram_md5)
+        case "LOGIN":
+            # Without the user on its first line: the second shape that clients use.
+            smtp.auth("LOGIN", smtp.auth_login, initial_response_ok=False)
+        case other:
+            raise AssertionError(f"smtplib has no {other}")
 
 
 def send_by_swaks(mail: Mail) -> Log:

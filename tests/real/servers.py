@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
@@ -112,11 +112,11 @@ class AiosmtpdServer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Count what a session said, from `PEER >> LINE`; what has no command is a probe."""
         if record.msg == "%r >> %r":
-            peer, line = record.args  # type: ignore[misc]
-            verb = bytes(line).split(b" ")[0].strip().decode().upper()
+            peer, line = cast("tuple[Any, bytes]", record.args)
+            verb = line.split(b" ")[0].strip().decode().upper()
             self._sessions.setdefault(peer, Counter())[verb] += 1
         elif record.msg == "%r connection lost":
-            (peer,) = record.args  # type: ignore[misc]
+            (peer,) = cast("tuple[Any]", record.args)
             if peer in self._sessions:
                 self._ended.add(peer)
 

@@ -1,10 +1,11 @@
 """Where messages end and whose the replies are: terminators, BDAT, refused DATA, LMTP, PRDR, XCLIENT."""
 
+import threading
 from typing import Any
 
 import pytest
 
-from tests.ends import End, serve_commands, serve_ehlo
+from tests.ends import PATIENCE_S, End, serve_commands, serve_ehlo
 from tests.real.recorded import octets
 from tests.real.stage import Stage
 
@@ -326,6 +327,39 @@ def test_octet_by_octet_is_the_same_conversation(stage: Stage) -> None:
     whole = converse(1_000)
     assert whole[-1]["outcome"] == "delivered"
     assert converse(1) == whole
+
+
+def test_server_that_answers_before_it_reads_does_not_block(stage: Stage) -> None:
+    """Chunks larger than all buffers, refused one by one by a server that does not read meanwhile (RFC 3030 2)."""
+    chunk, number = b"x" * 4_000_000, 3
+    has_answered = threading.Event()
+
+    def server(end: End) -> None:
+        serve_ehlo(end, "PIPELINING", "CHUNKING")
+        for _ in range(number):
+            end.line()
+            end.say(b"552 5.3.4 too large " + b"y" * 400 + b"\r\n")
+            assert has_answered.wait(PATIENCE_S)
+            end.hear(chunk)
+        serve_commands(end, {})
+
+    def send(app: End) -> None:
+        for _ in range(number):
+            app.say(b"BDAT %d LAST\r\n" % len(chunk) + chunk)
+
+    with stage.play(server) as app:
+        app.reply()
+        app.ask("EHLO app")
+        sender = threading.Thread(target=send, args=(app,))
+        sender.start()
+        # The first reply comes while the chunk that it refuses is still stuck.
+        assert app.reply().startswith(b"552 ")
+        has_answered.set()
+        assert [app.reply()[:3] for _ in range(number - 1)] == [b"552"] * (number - 1)
+        sender.join()
+        assert app.ask("QUIT").startswith(b"221 ")
+
+    assert stage.session().codes().count(552) == number
 
 
 def test_large_message_passes_without_a_changed_octet(stage: Stage) -> None:

@@ -19,7 +19,7 @@ ENDINGS: dict[str, Callable[[End], None]] = {
     "close": End.close,
     "half-close": End.half_close,
     "reset": End.reset,
-    "close_notify": lambda end: (end.close_notify(), end.half_close())[0],
+    "close_notify": lambda end: end.half_close(with_close_notify=True),
 }
 MESSAGE = b"Subject: hi\r\n\r\nhello\r\n"
 
