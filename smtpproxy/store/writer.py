@@ -12,9 +12,9 @@ from typing import Final, cast
 
 import msgspec
 
-from smtpproxy.errors import StoreError
+from smtpproxy.errors import SmtpProxyError, StoreError
 from smtpproxy.inspect.summary import MessageRow, SessionSummary, Summarizer
-from smtpproxy.recording.codec import AnyLine, UnknownEvent
+from smtpproxy.recording.codec import AnyLine, UnknownEvent, decode
 from smtpproxy.session.events import AnyEvent, Content, End
 from smtpproxy.store.contract import Batch, Recorded, Row
 from smtpproxy.store.retention import Retention
@@ -39,6 +39,7 @@ ON CONFLICT (session) DO UPDATE SET
     is_probe = excluded.is_probe, stored = excluded.stored, last_seq = excluded.last_seq,
     summary = excluded.summary
 """
+LONG_SUMMARY_BYTES: Final = 1024
 _encode_json = msgspec.json.Encoder().encode
 
 
@@ -75,19 +76,21 @@ class FoldedBatch:
         self.base = Base()
         self.events: list[tuple[str, str, bytes]] = []
         self.messages: list[tuple[str, MessageRow, Place, Place]] = []
-        self.sessions: dict[str, tuple[SessionSummary, int, int]] = {}
+        self.sessions: dict[str, tuple[SessionSummary, bytes, int, int]] = {}
 
 
 class _OpenSession:
     """What is kept in memory of a session until its end: its summary so far, and where its messages lie."""
 
-    __slots__ = ("first", "has_failed", "last", "places", "summarizer")
+    __slots__ = ("first", "has_failed", "last", "places", "summarizer", "summary_bytes", "unsummed_bytes")
 
     def __init__(self) -> None:
         self.summarizer = Summarizer()
         # An event could not be summed up; the row says so with the finding internal-error.
         self.has_failed = False
         self.places: dict[int, tuple[Place, Place]] = {}
+        # Of its row as it was last written, and of its lines since then.
+        self.summary_bytes = self.unsummed_bytes = 0
         # Of its events in the batch at hand.
         self.first = self.last = -1
 
@@ -118,6 +121,7 @@ class Folder:
                 touched[name] = state
                 state.first = index
             state.last = index
+            state.unsummed_bytes += len(line)
             if isinstance(event, UnknownEvent):
                 add_row((name, event.kind, line))
                 continue
@@ -145,12 +149,23 @@ class Folder:
             places = state.places.pop(message.message, None)
             if places is not None:
                 batch.messages.append((name, message, *places))
+        # Rewriting a long summary (one that names hundreds of recipients) with every batch would cost more
+        # than the events: it waits until as much was said as it is long, or until the end.
+        if state.unsummed_bytes < state.summary_bytes and name in self._open:
+            return
         summary = state.summarizer.summary
         if not summary.session:  # a recording that lost its first line still has to be found
             summary = msgspec.structs.replace(summary, session=name)
         if state.has_failed:
             summary = msgspec.structs.replace(summary, findings=[*summary.findings, "internal-error"])
-        batch.sessions[name] = (summary, state.first, state.last)
+        encoded = _encode_json(summary)
+        state.summary_bytes = len(encoded) if len(encoded) > LONG_SUMMARY_BYTES else 0
+        state.unsummed_bytes = 0
+        batch.sessions[name] = (summary, encoded, state.first, state.last)
+
+    def summary_of(self, session: str) -> SessionSummary:
+        """What an open session has come to."""
+        return self._open[session].summarizer.summary
 
 
 def _kinds() -> dict[type, str]:
@@ -191,9 +206,9 @@ def write_batch(
                     now,
                     after + 1 + first,
                     after + 1 + last,
-                    _encode_json(summary),
+                    encoded,
                 )
-                for name, (summary, first, last) in batch.sessions.items()
+                for name, (summary, encoded, first, last) in batch.sessions.items()
             ],
         )
         connection.executemany(
@@ -306,26 +321,28 @@ class SqliteWriter:
         try:
             connection = self._opened()
             found = connection.execute(
-                "SELECT sessions.session, line, summary FROM sessions JOIN events ON seq = last_seq"
-                " WHERE state = ? ORDER BY first_seq",
-                (OPEN,),
+                "SELECT session FROM sessions WHERE state = ? ORDER BY first_seq", (OPEN,)
             ).fetchall()
-            for session, line, blob in found:
-                last = msgspec.json.decode(line, type=_Position)
-                summary = msgspec.json.decode(blob, type=SessionSummary)
+            for (session,) in found:
+                # Folded anew: the row of a session with a long summary may be behind its events.
+                folder, position = Folder(), _Position(n=-1, t=0.0)
+                for (line,) in connection.execute(
+                    "SELECT line FROM events WHERE session = ? ORDER BY seq", (session,)
+                ):
+                    position = msgspec.json.decode(line, type=_Position)
+                    folder.fold([(line, decode(line))])
+                messages = folder.summary_of(session).messages
                 end = End(
-                    n=last.n + 1,
+                    n=position.n + 1,
                     session=session,
-                    t=last.t,
+                    t=position.t,
                     outcome="interrupted",
-                    messages=summary.messages,
+                    messages=messages,
                     reason="interrupted",
                 )
-                batch = FoldedBatch()
-                batch.events.append((session, KINDS[End], encode(end)))
-                batch.sessions[session] = (msgspec.structs.replace(summary, outcome="interrupted"), 0, 0)
+                batch = folder.fold([(encode(end), end)])
                 self.head = write_batch(connection, batch, now=self._clock()).rows[-1][0]
-        except (sqlite3.Error, msgspec.DecodeError) as error:
+        except (sqlite3.Error, msgspec.DecodeError, SmtpProxyError) as error:
             raise as_store_error(error, self.path) from error
         return len(found)
 
