@@ -11,6 +11,7 @@ import trio
 import trio.testing
 
 from smtpproxy.errors import StoreError
+from smtpproxy.session.events import Command
 from smtpproxy.store.log import open_log
 from smtpproxy.store.reader import LogReader
 from tests.store.conversations import (
@@ -125,6 +126,32 @@ async def test_a_session_cut_short_is_interrupted_at_the_next_start(path: Path) 
         pass
     with LogReader(path) as reader:
         assert len(list(reader.lines("01B"))) == len(torn) + 1
+
+
+async def test_a_session_with_a_long_summary_is_summed_up_whole_in_the_end(path: Path) -> None:
+    recipients = [f"recipient-{number}@example.net" for number in range(300)]
+    async with open_log(path, encode=encode) as log:
+        append_all(log, [start("01A")])
+        for n, recipient in enumerate(recipients, 1):
+            # A batch each: the row is not rewritten with every one of them.
+            rcpt = Command(
+                n=n,
+                session="01A",
+                t=n / 100,
+                from_="client",
+                to="server",
+                raw=f"RCPT TO:<{recipient}>\r\n",
+                verb="RCPT",
+            )
+            append_all(log, [rcpt])
+            await log.flush()
+    async with open_log(path, encode=encode):
+        pass
+    with LogReader(path) as reader:
+        summary = reader.summary("01A")
+        assert (summary.outcome, summary.rcpt_to) == ("interrupted", recipients)
+        end = json.loads(list(reader.lines("01A"))[-1])
+        assert (end["kind"], end["n"]) == ("end", 301)
 
 
 async def test_probes_are_listed_only_when_asked_for(path: Path) -> None:
