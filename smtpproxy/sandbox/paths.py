@@ -16,12 +16,13 @@ MAX_PATH_OCTETS: Final = 1024
 
 _BRACKETED = re.compile(rb'<((?:"(?:[^"\\]|\\.)*"|[^"<>])*)>(.*)\Z', re.DOTALL)
 _BARE = re.compile(rb"([^\s<>]+)(.*)\Z", re.DOTALL)
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]"
-_LETTER = r"[A-Za-z0-9_\x80-\U0010ffff]"
+# Classes say what is not in them: a range of all that is not ASCII costs tens of milliseconds to compile.
+_ATEXT = r'[^\x00- "(),.:;<>@\[\\\]\x7f]'
+_LETTER = r"[^\x00-/:-@\[-^`{-\x7f]"
 _LABEL = rf"{_LETTER}(?:(?:{_LETTER}|-){{0,61}}{_LETTER})?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
 _DOT_ATOM = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*\Z")
-_QUOTED = re.compile(r'"((?:[ !#-\[\]-~\x80-\U0010ffff]|\\[ -~])*)"\Z')
+_QUOTED = re.compile(r'"((?:[^\x00-\x1f"\\\x7f]|\\[ -~])*)"\Z')
 _DOMAIN_NAME = re.compile(rf"{_DOMAIN}\Z")
 _LITERAL = re.compile(r"\[(?:([Ii][Pp][Vv]6):|([A-Za-z0-9-]*[A-Za-z0-9]):)?([!-Z^-~]+)\]\Z")
 _SOURCE_ROUTE = re.compile(rf"@{_DOMAIN}(?:,@{_DOMAIN})*:")
