@@ -330,7 +330,7 @@ def test_octet_by_octet_is_the_same_conversation(stage: Stage) -> None:
 
 
 def test_server_that_answers_before_it_reads_does_not_block(stage: Stage) -> None:
-    """Chunks larger than all buffers, refused one by one by a server that does not read meanwhile (RFC 3030 2)."""
+    """Chunks larger than all buffers, each refused by a server that does not read meanwhile (RFC 3030 2)."""
     chunk, number = b"x" * 4_000_000, 3
     has_answered = threading.Event()
 
