@@ -119,6 +119,9 @@ class Answers(Endings):
             code, is_last = parse_reply_line(line)
             if not self._is_in_reply:
                 self._begin_reply(code)
+                if self._is_client_switching:
+                    self._waiting += line
+                    return
         owed = self._reply_owed
         is_held = owed is not None and owed.handler is not None
         if not is_held:
@@ -178,6 +181,10 @@ class Answers(Endings):
             self._long_line = parse_reply_line(piece)
             if not self._is_in_reply:
                 self._begin_reply(self._long_line[0])
+                if self._is_client_switching:
+                    self._long_line = None
+                    self._waiting += piece
+                    return
         owed = self._reply_owed
         is_held = owed is not None and owed.handler is not None
         if not is_held:
@@ -211,6 +218,7 @@ class Answers(Endings):
         fifo = self._fifo
         while fifo and fifo[0].is_optional and not self._is_for_optional(code):
             fifo.popleft()
+            self._advance()
 
     # -- replies
 
