@@ -1,52 +1,13 @@
 """`smtpproxy ca`: makes, shows and exports the development CA; it knows no app (that is `trust`)."""
 
 import json
-import os
 import shlex
 import sys
-import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
-from smtpproxy.cli.options import CONFIG_VARIABLE
-from smtpproxy.config.paths import CONFIG_NAME, default_certs
-from smtpproxy.config.readers import read_path
-from smtpproxy.errors import ConfigError
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def certs_option(command: _Command) -> _Command:
-    """The `--certs DIR` of every command that needs the authority; see `certs_folder`."""
-    return click.option(
-        "--certs",
-        envvar="SMTPPROXY_CERTS",
-        metavar="DIR",
-        help="The authority's folder.  [default: in the user's config folder]",
-    )(command)
-
-
-def certs_folder(certs: str | None) -> Path:
-    """The flag, the variable, the `certs` key of smtpproxy.toml, or the default: as for `run`.
-
-    Raises:
-        ConfigError: smtpproxy.toml cannot be read, or says no path there.
-    """
-    if certs:
-        return Path(certs).expanduser()
-    path = Path(os.environ.get(CONFIG_VARIABLE) or CONFIG_NAME)
-    if not path.is_file():
-        return default_certs()
-    try:
-        value = tomllib.loads(path.read_bytes().decode()).get("certs")
-        return default_certs() if value is None else read_path(value, path.absolute().parent)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"the certs folder cannot be looked up in {path}: {error}; --certs DIR names it"
-        ) from None
+from smtpproxy.cli.options import certs_option, find_certs
 
 
 @click.group("ca")
@@ -61,7 +22,7 @@ def create(certs: str | None, *, force: bool) -> None:
     """Make ca.pem and ca.key; what is there already stays, unless --force is given."""
     from smtpproxy.tls.authority import CERTIFICATE_NAME, KEY_NAME, Authority
 
-    folder = certs_folder(certs)
+    folder = find_certs(certs)
     is_there = (folder / CERTIFICATE_NAME).is_file() and (folder / KEY_NAME).is_file()
     if is_there and not force:
         authority = Authority.load(folder)
@@ -82,7 +43,7 @@ def show(certs: str | None, *, is_json: bool) -> None:
     """Show whose certificate it is, how long it is valid, and its fingerprint."""
     from smtpproxy.tls.authority import Authority
 
-    authority = Authority.load(certs_folder(certs))
+    authority = Authority.load(find_certs(certs))
     certificate = authority.certificate
     facts = {
         "certificate": str(authority.certificate_path),
@@ -116,7 +77,7 @@ def export(certs: str | None, output: str, form: str) -> None:
     from smtpproxy.tls.authority import Authority
     from smtpproxy.tls.files import PUBLIC_MODE, save_file
 
-    authority = Authority.load(certs_folder(certs))
+    authority = Authority.load(find_certs(certs))
     data = authority.certificate.public_bytes(Encoding.PEM if form == "pem" else Encoding.DER)
     if output == "-":
         sys.stdout.buffer.write(data)

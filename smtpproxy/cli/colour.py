@@ -1,7 +1,7 @@
 """Colours of the terminal: which line gets which, and whether any are wanted; it lays nothing out."""
 
 import os
-from typing import Final, TextIO
+from typing import Final
 
 from smtpproxy.inspect.transcript import Line, Style
 
@@ -18,17 +18,12 @@ _SGR: Final[dict[Style, str]] = {
 }
 
 
-def has_colours(stream: TextIO) -> bool:
-    """Whether a person with colours looks at this stream (https://no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def paint(text: str, style: Style) -> str:
-    """The text in its style's colour."""
-    colour = _SGR[style]
-    return f"{colour}{text}{_RESET}" if colour else text
+def has_colours(*, is_terminal: bool) -> bool:
+    """Whether a person with colours looks at it (https://no-color.org)."""
+    return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def paint_line(line: Line) -> str:
     """A transcript's line in its colour; one line stays one line, however wide the terminal is."""
-    return paint(line.text, line.style)
+    colour = _SGR[line.style]
+    return f"{colour}{line.text}{_RESET}" if colour else line.text

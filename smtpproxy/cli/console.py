@@ -16,29 +16,19 @@ from typing import Final
 import msgspec
 
 from smtpproxy import __version__
+from smtpproxy.cli.colour import has_colours, paint_line
 from smtpproxy.config.checks import warnings_of
 from smtpproxy.config.model import Config
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ServiceError
 from smtpproxy.inspect.escape import escape
-from smtpproxy.inspect.transcript import Line, Style, Transcript
+from smtpproxy.inspect.transcript import Line, Transcript
 from smtpproxy.recording.codec import LineError, UnknownEvent, decode, splice_seq
 from smtpproxy.service.ready import Ready, render_ready_line
 from smtpproxy.store.contract import Removed, Row
 
 CONTENT_LINES: Final = 20
 """How much of each message the live transcript shows: its headers, mostly. `smtpproxy show` has the rest."""
-_PLAIN: Final = "\x1b[0m"
-_COLOURS: Final[dict[Style, str]] = {
-    "client": "\x1b[36m",
-    "server": "\x1b[32m",
-    "rejection": "\x1b[31m",
-    "proxy": "\x1b[35m",
-    "content": "\x1b[2m",
-    "info": "\x1b[2m",
-    "finding": "\x1b[33m",
-    "failure": "\x1b[1;31m",
-}
 
 
 class Output:
@@ -70,10 +60,8 @@ class Output:
 
     @property
     def is_coloured(self) -> bool:
-        """Whether a person with colours looks at it (https://no-color.org)."""
-        if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-            return False
-        return os.isatty(self._fd)
+        """Whether a person with colours looks at it."""
+        return has_colours(is_terminal=not self.is_gone and os.isatty(self._fd))
 
 
 class Console:
@@ -164,7 +152,7 @@ class LiveTranscript:
         return [] if isinstance(event, UnknownEvent) else self._transcript.render(event)
 
     def _rendered(self, line: Line) -> str:
-        return f"{_COLOURS[line.style]}{line.text}{_PLAIN}\n" if self._is_coloured else f"{line.text}\n"
+        return (paint_line(line) if self._is_coloured else line.text) + "\n"
 
 
 def open_log(path: Path, *, report: Callable[[str], None]) -> Output:

@@ -98,6 +98,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         # What is still buffered would raise again when Python flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_BROKEN_PIPE)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A path that cannot even be looked at: no right to its folder, a name too long.
+        _say(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        sys.exit(SmtpProxyError.exit_code)
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from smtpproxy.cli.options import find_store, store_option
+from smtpproxy.cli.recorded import say
 from smtpproxy.cli.table import render_table
 from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.summary import SessionSummary
@@ -55,6 +56,10 @@ _SHRINK: Final = (9, 4, 3)
 def sessions(store: str | None, is_json: bool, limit: int | None, has_probes: bool) -> None:
     """List recorded sessions, newest first."""
     path = find_store(store)
+    if not path.exists():
+        # The first run makes the store: until then nothing was recorded, which is no mistake.
+        say(f"no session: there is no store at {path} yet")
+        return
     with LogReader(path) as reader:
         found = reader.sessions(limit=limit, include_probes=has_probes)
         if is_json:
@@ -63,7 +68,7 @@ def sessions(store: str | None, is_json: bool, limit: int | None, has_probes: bo
             return
         rows = [_HEADING, *(_row(summary) for summary in found)]
     if len(rows) == 1:
-        click.echo(f"smtpproxy: no session in {path} yet", err=True)
+        say(f"no session in {path} yet")
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for line in render_table(rows, width=width, shrink=_SHRINK):

@@ -66,7 +66,7 @@ def show(
 
 
 def _show_text(found: list[RecordedSession], transcript: Transcript) -> None:
-    is_coloured = has_colours(sys.stdout)
+    is_coloured = has_colours(is_terminal=sys.stdout.isatty())
     for number, session in enumerate(found):
         if number:
             sys.stdout.write("\n")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from smtpproxy.cli.ca import certs_folder, certs_option
+from smtpproxy.cli.options import certs_option, find_certs
 from smtpproxy.errors import ConfigError
 
 
@@ -28,7 +28,7 @@ def trust(language: str | None, certs: str | None, bundle: str | None, *, is_jso
     from smtpproxy.tls.authority import Authority
     from smtpproxy.tls.trust import BUNDLE_NAME, find_lines, trust_lines, write_bundle
 
-    folder = certs_folder(certs).absolute()
+    folder = find_certs(certs)
     authority = Authority.load_or_create(folder)
     written = write_bundle(authority, Path(bundle).expanduser() if bundle else folder / BUNDLE_NAME)
     every = trust_lines(bundle=written, ca=authority.certificate_path)

@@ -207,7 +207,9 @@ def _bind_unix(path: str, sockets: contextlib.ExitStack) -> socket.socket:
             os.umask(previous)
         sock.listen(BACKLOG)
     except OSError as error:
-        raise ServiceError(f"cannot listen on unix:{path}: {_why(error)}") from None
+        # What EACCES means for ports does not hold here.
+        why = "permission denied" if error.errno == errno.EACCES else _why(error)
+        raise ServiceError(f"cannot listen on unix:{path}: {why}") from None
     sockets.callback(_unlink, path)
     return sock
 

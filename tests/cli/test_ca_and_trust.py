@@ -63,7 +63,7 @@ def test_they_mean_the_folder_that_run_means(tmp_path: Path, monkeypatch: pytest
     run(ca, "create", SMTPPROXY_CERTS=str(tmp_path / "variable"))
     assert (tmp_path / "variable" / "ca.pem").exists()
     (tmp_path / "smtpproxy.toml").write_text("certs = 7\n")
-    with pytest.raises(ConfigError, match=r"looked up in smtpproxy\.toml: must be a path; --certs DIR"):
+    with pytest.raises(ConfigError, match=r"looked up in smtpproxy\.toml: must be a path; --certs names it"):
         run(ca, "create")
 
 

@@ -42,8 +42,26 @@ def test_mistakes_exit_2(smtpproxy: Run, argv: list[str]) -> None:
     assert "Error: " in ran.err
 
 
+@pytest.mark.parametrize("argv", [["sessions", "--store"], ["ca", "show", "--certs"]])
+def test_a_home_folder_that_is_not_there_is_told_in_a_line(smtpproxy: Run, argv: list[str]) -> None:
+    ran = smtpproxy(*argv, "~nobody-has-this/x")
+    assert ran.code == 2
+    assert ran.err == (
+        f"smtpproxy: {argv[-1]} must be a path; there is no such home folder, not '~nobody-has-this/x'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "argv", [["sessions", "--store"], ["show", "latest", "--store"], ["ca", "create", "--certs"]]
+)
+def test_a_path_that_cannot_be_looked_at_is_told_in_a_line(smtpproxy: Run, argv: list[str]) -> None:
+    ran = smtpproxy(*argv, "x" * 300)
+    assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+    assert "File name too long" in ran.err
+
+
 def test_control_characters_of_an_argument_do_not_come_back(smtpproxy: Run, tmp_path: Path) -> None:
-    ran = smtpproxy("sessions", "--store", f"{tmp_path}/\x1b]0;evil\x07")
+    ran = smtpproxy("show", "latest", "--store", f"{tmp_path}/\x1b]0;evil\x07")
     assert ran.code == 2
     assert "\x1b" not in ran.err
 
