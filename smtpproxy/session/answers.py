@@ -324,6 +324,8 @@ class Answers(Endings):
             self._is_message_refused = True
         elif verb == "QUIT":
             self._has_quit = self._has_quit or is_positive
+            if self._has_quit and self._reason == "client-eof":
+                self._reason = "quit"  # it said so, and did not wait for the answer
         elif verb == "greeting":
             self._has_greeting_refused = code >= 400
         elif verb in ("AUTH", "X-EXPS", "sasl") and code != 334:

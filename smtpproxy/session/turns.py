@@ -570,7 +570,8 @@ class Turns(Upgrades):
                 text=f"smtpproxy: {why}; closing, since nothing may go to the server in clear",
             )
             return
-        self._add_finding("desync", why)
+        if not (is_withheld and self._options.is_tunnel):
+            self._add_finding("desync", why)
         self._is_opaque = True
         self._is_withheld = is_withheld
         if self._content is not None:
