@@ -1,6 +1,7 @@
 """Renders what docs/ says from tables in the code; with `--check` it only names the pages that are stale.
 
-A page marks such a part with `<!-- rendered: NAME -->` and `<!-- end -->`, each on a line of its own.
+A page marks such a part with `<!-- rendered: NAME -->` and `<!-- end -->`, each on a line of its own; files
+that are rendered whole are in WHOLE.
 """
 
 import re
@@ -8,7 +9,11 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from smtpproxy.config.document import render_settings
+from smtpproxy.recording.schema import render_schema
+from smtpproxy.sandbox.document import render_failures
 from smtpproxy.session.findings import FINDINGS
+from smtpproxy.session.outcomes import RULES
 from smtpproxy.session.states import render_diagram
 from smtpproxy.wire.ehlo import HIDDEN_BY_DEFAULT
 
@@ -23,11 +28,22 @@ def render_table(head: tuple[str, str], rows: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+OUTCOMES = {
+    "open": "it goes on",
+    **{outcome: text for outcome, text, _ in RULES},
+    "interrupted": "smtpproxy was killed meanwhile; said at its next start",
+}
+
 PARTS: dict[str, Callable[[], str]] = {
     "findings": lambda: render_table(("code", "what it means"), FINDINGS),
+    "outcomes": lambda: render_table(("outcome", "the first that holds"), OUTCOMES),
+    "settings": render_settings,
+    "failures": render_failures,
     "states": lambda: f"```mermaid\n{render_diagram()}```\n",
     "hidden": lambda: render_table(("keyword", "why"), HIDDEN_BY_DEFAULT),
 }
+
+WHOLE: dict[str, Callable[[], str]] = {"recording.schema.json": render_schema}
 
 
 def render_page(text: str) -> str:
@@ -38,15 +54,13 @@ def render_page(text: str) -> str:
 def main() -> int:
     """Rewrite stale pages, or with --check only name them; 1 where --check found one."""
     is_check = sys.argv[1:] == ["--check"]
-    stale = {
-        page: rendered
-        for page in sorted(DOCS.glob("*.md"))
-        if (rendered := render_page(page.read_text())) != page.read_text()
-    }
-    for page, rendered in stale.items():
+    rendered = {page: render_page(page.read_text()) for page in sorted(DOCS.glob("*.md"))}
+    rendered |= {DOCS / name: render() for name, render in WHOLE.items()}
+    stale = {page: text for page, text in rendered.items() if not page.exists() or page.read_text() != text}
+    for page, text in stale.items():
         print(f"{'stale, run make docs' if is_check else 'rendered'}: docs/{page.name}")
         if not is_check:
-            page.write_text(rendered)
+            page.write_text(text)
     return 1 if is_check and stale else 0
 
 

@@ -1,10 +1,6 @@
-"""The JSON Schema of a recorded line, made from the structs that are recorded; it validates nothing itself.
-
-`python -m smtpproxy.recording.schema` prints it; docs/recording.schema.json is what it prints.
-"""
+"""The JSON Schema of a recorded line, made from the structs that are recorded; it validates nothing itself."""
 
 import json
-import sys
 from typing import Any, Final
 
 import msgspec
@@ -80,7 +76,3 @@ def _add_bounds(properties: dict[str, dict[str, Any]]) -> None:
 def render_schema() -> str:
     """The same as the text of docs/recording.schema.json."""
     return json.dumps(line_schema(), indent=2, ensure_ascii=True) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(render_schema())
