@@ -21,6 +21,7 @@ from smtpproxy.session.events import (
     Gap,
     Opaque,
     Outcome,
+    Preface,
     Reply,
     SessionStarted,
     SpokenEvent,
@@ -143,6 +144,7 @@ class Summarizer:
     def __init__(self) -> None:
         self._session = ""
         self._start: SessionStarted | None = None
+        self._source: str = ""
         self._t = 0.0
         self._outcome: Outcome = "open"
         self._mail_from: str | None = None
@@ -179,7 +181,7 @@ class Summarizer:
             session=self._session,
             started=start.started if start else "",
             duration=self._t,
-            client=start.client if start else "",
+            client=self._source or (start.client if start else ""),
             upstream=start.upstream if start else "",
             outcome=self._outcome,
             mail_from=self._mail_from,
@@ -208,6 +210,11 @@ class Summarizer:
 
     def _on_start(self, event: SessionStarted) -> None:
         self._start = event
+
+    def _on_preface(self, event: Preface) -> None:
+        # Behind a balancer the client is whom its header names (PROXY protocol).
+        if event.source is not UNSET:
+            self._source = event.source
 
     def _on_command(self, event: Command) -> None:
         if event.from_ != "client":
@@ -325,6 +332,7 @@ class Summarizer:
 
 _HANDLERS: Final[dict[type, Callable[..., None]]] = {
     SessionStarted: Summarizer._on_start,
+    Preface: Summarizer._on_preface,
     Command: Summarizer._on_command,
     Auth: Summarizer._on_spoken,
     Opaque: Summarizer._on_spoken,

@@ -286,6 +286,8 @@ class Relay(Turns):
                     destination=parsed.destination,
                 )
                 set_octets(event, octets[: parsed.size])
+                if isinstance(parsed.source, str):
+                    self._client = parsed.source
                 self._events.append(event)
                 self._n += 1
                 self._move("header")

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpproxy.inspect.summary import MAX_HEADER_BYTES, MAX_RECIPIENTS, MessageRow, SessionSummary, Summarizer
+from smtpproxy.session.events import Preface
 from tests.conversation import CLIENT, PROXY, SERVER, Conversation, delivery
 
 
@@ -38,6 +39,23 @@ def test_a_delivery_in_one_row() -> None:
         route="default",
         listen="smtp://127.0.0.1:1025",
     )
+
+
+def test_behind_a_balancer_the_client_is_whom_its_header_names() -> None:
+    header = Preface(
+        n=1,
+        session="01A",
+        t=0.0,
+        from_="client",
+        to="proxy",
+        raw="PROXY TCP4 192.0.2.7 192.0.2.1 51234 25\r\n",
+        version=1,
+        source="192.0.2.7:51234",
+    )
+    summarizer = Summarizer()
+    for event in (Conversation().events[0], header):
+        summarizer.add(event)
+    assert summarizer.summary.client == "192.0.2.7:51234"
 
 
 def test_a_session_is_open_until_its_end() -> None:
