@@ -1,4 +1,4 @@
-"""The JSON Schema of a recorded line, made from the structs that are recorded; it validates nothing itself."""
+"""The JSON Schema of a recorded line, made from the structs that are recorded; it validates nothing."""
 
 import json
 from typing import Any, Final
