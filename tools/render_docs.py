@@ -28,7 +28,7 @@ def render_table(head: tuple[str, str], rows: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-OUTCOMES = {
+OUTCOMES: dict[str, str] = {
     "open": "it goes on",
     **{outcome: text for outcome, text, _ in RULES},
     "interrupted": "smtpproxy was killed meanwhile; said at its next start",
