@@ -1,12 +1,16 @@
 """Connecting to the server, resolved anew for each session; failures in words for people."""
 
+import errno
 import ipaddress
 import os
 import socket
+from typing import Final
 
 import trio
 
 from smtpproxy.endpoints import Endpoint
+
+FULL_QUEUE_PAUSE_S: Final = 0.05
 
 
 async def dial(upstream: Endpoint, connect_to: tuple[str, int] | None) -> socket.socket:
@@ -43,13 +47,17 @@ async def _connect(family: socket.AddressFamily, address: object) -> socket.sock
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
-        try:
-            sock.connect(address)  # type: ignore[arg-type]
-        except BlockingIOError:
+        while True:
+            error = sock.connect_ex(address)  # type: ignore[arg-type]
+            if error != errno.EAGAIN:
+                break
+            # A unix socket whose queue is full: nothing has begun, and nothing tells when there is room.
+            await trio.sleep(FULL_QUEUE_PAUSE_S)
+        if error == errno.EINPROGRESS:
             await trio.lowlevel.wait_writable(sock)
             error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if error:
-                raise OSError(error, "connect") from None
+        if error:
+            raise OSError(error, "connect")  # noqa: TRY301 - the socket is closed below
     except BaseException:
         trio.lowlevel.notify_closing(sock)
         sock.close()
