@@ -57,15 +57,6 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
             return False
 
     @property
-    def is_ip_address(self) -> bool:
-        """Whether `host` is a literal address, which sends no SNI and needs an IP SAN."""
-        try:
-            ipaddress.ip_address(self.host.split("%", 1)[0])
-        except ValueError:
-            return False
-        return True
-
-    @property
     def hostport(self) -> str:
         """`HOST:PORT` for people, brackets around IPv6; the path of a unix socket."""
         if self.path:

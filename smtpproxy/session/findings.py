@@ -57,6 +57,5 @@ FINDINGS: Final[dict[str, str]] = {
     "recording-failed": "sessions cannot be recorded, and the operator asked to refuse them then",
     "timeout": "nothing was heard for too long",
     "shutdown": "smtpproxy was stopped",
-    "held-too-much": "the client sent more ahead of a reply than smtpproxy holds back",
     "internal-error": "smtpproxy failed in this session; please report it",
 }

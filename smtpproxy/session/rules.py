@@ -1,10 +1,8 @@
 """What each command means for the stream, as one table; from RFC 5321 4.1 and the extensions' own RFCs."""
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
-
-CountRule = Literal["one", "per-recipient"]
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):

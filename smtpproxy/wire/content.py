@@ -8,7 +8,6 @@ what SMTP smuggling needs.
 import re
 from typing import Final
 
-TERMINATOR: Final = b".\r\n"
 _END: Final = b"\r\n.\r\n"
 MAX_MESSAGE_LINE_BYTES: Final = 998
 """Octets of a line without its CRLF (RFC 5322 2.1.1)."""
