@@ -45,7 +45,6 @@ TRANSITIONS: Final[dict[State, dict[Trigger, State]]] = {
         "go-ahead": "data",
         "count": "chunk",
         "answered": "command",
-        "upgrade": "starttls",
         **_ENDINGS,
     },
     "sasl": {"line": "held", **_ENDINGS},
