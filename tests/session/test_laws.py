@@ -3,6 +3,7 @@
 SMTPPROXY_FUZZ_EXAMPLES raises the number of examples of these laws alone, to millions for a night.
 """
 
+import itertools
 import os
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from smtpproxy.session.decisions import Answer, Decision, Delay, Drop
 from smtpproxy.session.events import Opaque, Tls, octets_of
 from tests.session.harness import Scene
 from tests.session.strategies import Step, interleavings, relay_options
@@ -144,4 +146,41 @@ def test_nothing_but_greeting_words_ever_goes_in_clear_before_the_upgrade(steps:
     for line in bytes(scene.server.heard).rstrip(b"\n").split(b"\n"):
         verb = (line.split() or [b"NOOP"])[0].upper()
         assert verb in (b"EHLO", b"LHLO", b"NOOP", b"RSET", b"HELP", b"QUIT", b"STARTTLS")
+    scene.finish()
+
+
+answers = st.sampled_from(
+    [
+        (b"250 ok\r\n",),
+        (b"250-a\r\n250 b\r\n",),
+        (b"354 go\r\n",),
+        (b"334 \r\n",),
+        (b"220 go\r\n",),
+        (b"235 in\r\n",),
+        (b"550 no\r\n",),
+        (b"250 one\r\n", b"550 two\r\n"),
+        (),
+    ]
+)
+plain_decisions = st.one_of(
+    st.builds(Answer, answers, close=st.sampled_from([False, False, False, True])),
+    st.builds(Drop, is_reset=st.booleans()),
+)
+decisions = st.one_of(
+    st.builds(Answer, answers), plain_decisions, st.builds(Delay, st.just(1.0), plain_decisions)
+)
+
+
+@settings(max_examples=EXAMPLES)
+@given(steps=interleavings, wanted=st.lists(decisions, min_size=1, max_size=12), ending=endings)
+def test_a_policy_may_answer_as_it_likes(steps: list[Step], wanted: list[Decision], ending: str) -> None:
+    given_out = itertools.cycle(wanted)
+    scene = Scene(policy=lambda turn: next(given_out))
+    for side, data in steps:
+        if side == "client":
+            scene.client.says(data)
+        elif "delay" in scene.waits:
+            scene.passes("delay")
+    if not ending.startswith("server"):
+        conclude(scene, ending)
     scene.finish()
