@@ -101,6 +101,7 @@ def _options(route: RouteConfig, config: Config, limits: Limits) -> RelayOptions
         is_client_loopback=route.listen.is_loopback,
         is_server_loopback=dialled.is_loopback,
         is_server_verified=not route.is_upstream_insecure,
+        has_own_certificate=route.server_tls.certificate is not None,
         is_keeping_secrets=config.keep_secrets,
         is_tunnel=route.is_tunnel,
         idle_timeout_s=limits.idle_timeout_s,

@@ -53,7 +53,7 @@ FINDINGS: Final[dict[str, str]] = {
     "upstream-unreachable": "the server cannot be reached",
     "upstream-tls": "TLS with the server failed",
     "client-tls": "TLS with the client failed",
-    "limit": "too many sessions",
+    "limit": "a limit of this route was reached",
     "recording-failed": "sessions cannot be recorded, and the operator asked to refuse them then",
     "timeout": "nothing was heard for too long",
     "shutdown": "smtpproxy was stopped",

@@ -23,6 +23,7 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
         strict_ehlo: hide what smtpproxy does not know.
         is_client_loopback, is_server_loopback: nothing leaves this machine on that leg.
         is_server_verified: the server's certificate is checked, name included.
+        has_own_certificate: we show the server a client certificate of ours.
         is_keeping_secrets: they are recorded, which every session must say.
         upstream: the server's address for people, in our own replies and findings.
         is_tunnel: TLS is passed on unread, and only its length and digest are recorded.
@@ -40,6 +41,7 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
     is_client_loopback: bool = True
     is_server_loopback: bool = True
     is_server_verified: bool = True
+    has_own_certificate: bool = False
     is_keeping_secrets: bool = False
     is_tunnel: bool = False
     idle_timeout_s: float = 900.0

@@ -282,7 +282,7 @@ class Upgrades(Answers):
                 lines,
                 is_hidden=self._is_hidden,
                 starttls=self._starttls_shown,
-                hides_external=self._has_tls["client"],
+                hides_external=self._has_tls["client"] and not self._options.has_own_certificate,
             )
         if shown is lines or shown == lines:
             self._send("client", raw)

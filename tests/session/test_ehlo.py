@@ -120,6 +120,8 @@ def test_external_is_hidden_where_the_apps_certificate_ends_at_us(stage: Stage) 
     assert shown(stage(), reply) == reply
     seen = shown(stage(is_client_tls=True), reply)
     assert seen == b"250-mx\r\n250 AUTH PLAIN\r\n"
+    # Where we show the server a certificate of ours, EXTERNAL is of use.
+    assert shown(stage(is_client_tls=True, has_own_certificate=True), reply) == reply
 
 
 def test_every_ehlo_is_rewritten_again(stage: Stage) -> None:
