@@ -83,7 +83,9 @@ class Session:
                 else:
                     self.relay.start(self._now())
                     if self._route.make_policy is None:
-                        nursery.start_soon(self._run_server)
+                        # Here, not in the task: the client may leave before that has begun.
+                        self._dialling = trio.CancelScope()
+                        nursery.start_soon(self._run_server, self._dialling)
                 self._pump()
                 await self._read("client", self._client)
         except Exception as error:  # noqa: BLE001 - a session's failure must never reach the listener
@@ -145,10 +147,11 @@ class Session:
 
     # -- reading
 
-    async def _run_server(self) -> None:
+    async def _run_server(self, dialling: trio.CancelScope) -> None:
         route = self._route
         try:
-            with trio.CancelScope() as self._dialling, trio.fail_after(route.limits.dial_timeout_s):
+            with dialling, trio.fail_after(route.limits.dial_timeout_s):
+                await trio.lowlevel.checkpoint_if_cancelled()
                 sock = await dial(route.upstream, route.connect_to)
         except (OSError, trio.TooSlowError) as error:
             reason = reason_for(error) if isinstance(error, OSError) else "timed out"
@@ -156,7 +159,7 @@ class Session:
             self.relay.server_unreachable(reason, self._now())
             self._pump()
             return
-        if self._dialling.cancelled_caught:
+        if dialling.cancelled_caught:
             return
         self._dialling = None
         self._server = Transport(sock)
