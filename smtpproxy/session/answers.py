@@ -90,7 +90,17 @@ class Answers(Endings):
     def _read_replies(self, data: bytes) -> None:
         pos, size = 0, len(data)
         while pos < size:
-            if (
+            line, pos = take_line(self._reply_line, data, pos)
+            if line is None:
+                return
+            if line.endswith(b"\n"):
+                self._on_reply_line(line)
+            else:
+                self._pass_oversize_reply(line)
+            if self._held:
+                # At once, not behind this read: what a reply releases must not hang on how replies arrive.
+                self._release()
+            if pos < size and (
                 self._is_opaque
                 or self._server_is_switching
                 or self._is_client_switching
@@ -98,16 +108,6 @@ class Answers(Endings):
             ):
                 self._read_server(data[pos:])
                 return
-            line, pos = take_line(self._reply_line, data, pos)
-            if line is None:
-                return
-            if not line.endswith(b"\n"):
-                self._pass_oversize_reply(line)
-                continue
-            self._on_reply_line(line)
-            if self._held:
-                # At once, not behind this read: what a reply releases must not hang on how replies arrive.
-                self._release()
 
     # -- lines
 
@@ -125,7 +125,7 @@ class Answers(Endings):
         owed = self._reply_owed
         is_held = owed is not None and owed.handler is not None
         if not is_held:
-            self._send("client", line)
+            self._to_client.append(line)
         if code is None:
             self._add_finding_once("malformed-reply")
             if self._is_in_reply:
@@ -160,9 +160,10 @@ class Answers(Endings):
 
     def _begin_reply(self, code: int | None) -> None:
         """What a reply is for is settled by its first line: lines stream on before the last one is in."""
-        if code is not None:
+        fifo = self._fifo
+        if fifo and fifo[0].is_optional and code is not None:
             self._settle_optional(code)
-        self._reply_owed = self._fifo[0] if self._fifo else None
+        self._reply_owed = fifo[0] if fifo else None
 
     def _collect(self, line: bytes, owed: Expectation | None, *, is_held: bool) -> None:
         lines = self._reply_lines

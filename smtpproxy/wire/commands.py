@@ -60,6 +60,11 @@ def take_line(begun: bytearray, data: bytes, pos: int) -> tuple[bytes | None, in
     Returns:
         (line, where to read on). The line ends in LF unless it is a piece; it is None where more must come.
     """
+    if not begun:
+        # The usual case: a line, or more than one, came whole.
+        end = data.find(b"\n", pos, pos + MAX_LINE_BYTES) + 1
+        if end:
+            return data[pos:end], end
     room = MAX_LINE_BYTES - len(begun)
     end = data.find(b"\n", pos, pos + room) + 1
     if not end:
