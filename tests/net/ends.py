@@ -329,6 +329,8 @@ async def serve_commands(end: End) -> list[bytes]:
                 body = bytearray()
                 while (piece := await end.line()) and piece != b".\r\n":
                     body += piece
+                if not piece:
+                    break
                 bodies.append(bytes(body))
                 await end.say(b"250 2.0.0 queued\r\n")
             case _:
