@@ -207,6 +207,12 @@ class Session:
                 return True  # the pump that follows starts the flush
             case TlsDown() if item.is_late:
                 relay.receive_reset(side, at)
+            case TlsDown() if item.is_silent and side == "client" and self._route.options.is_client_tls:
+                # A bare connection, as health checks make them: no handshake was even tried.
+                if isinstance(item.error, ConnectionResetError):
+                    relay.receive_reset(side, at)
+                else:
+                    relay.receive_eof(side, at)
             case TlsDown():
                 ssl_object = transport.ssl_object
                 host = self._route.upstream.host

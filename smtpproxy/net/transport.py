@@ -53,10 +53,12 @@ class TlsDown:
     Attributes:
         error: what OpenSSL or the socket said.
         is_late: octets had been exchanged under TLS before: this is no failed handshake.
+        is_silent: the peer left before it said anything of TLS.
     """
 
     error: Exception
     is_late: bool = False
+    is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Transport:
         "_has_close_notify",
         "_has_more",
         "_has_octets",
+        "_has_shaken",
         "_inb",
         "_is_broken",
         "_is_ending",
@@ -113,6 +116,7 @@ class Transport:
         self._outb: ssl.MemoryBIO
         self._is_handshaking = False
         self._is_upgrade = False
+        self._has_shaken = False
         self._has_octets = False
         self._has_more = False
         """Something under TLS can be read without the socket."""
@@ -160,6 +164,7 @@ class Transport:
 
     def _shake(self) -> TlsUp | TlsDown | None:
         assert self.ssl_object is not None
+        self._has_shaken = True
         try:
             self.ssl_object.do_handshake()
         except ssl.SSLWantReadError:
@@ -250,13 +255,13 @@ class Transport:
     def _on_reset(self) -> Received:
         if self._is_handshaking:
             self._is_handshaking = False
-            return TlsDown(ConnectionResetError())
+            return TlsDown(ConnectionResetError(), is_silent=not self._has_shaken)
         return PeerReset()
 
     def _on_eof(self) -> Received:
         if self._is_handshaking:
             self._is_handshaking = False
-            return TlsDown(EOFError())
+            return TlsDown(EOFError(), is_silent=not self._has_shaken)
         return Eof(is_truncated=not self._has_close_notify)
 
     def _advance_tls(self) -> Received | None:

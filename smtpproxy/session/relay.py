@@ -332,7 +332,7 @@ class Relay(Turns):
     # -- timers
 
     def _is_handshaking(self, side: Leg) -> bool:
-        if self._has_tls[side] or self._is_winding_up:
+        if self._has_tls[side] or self._has_left[side] or self._is_winding_up:
             return False
         return side == "client" or self._server_is_switching
 

@@ -267,6 +267,18 @@ async def test_proxy_protocol_header_octet_by_octet(header: bytes) -> None:
     assert session.end.outcome == "delivered"
 
 
+@pytest.mark.parametrize("leaves", ["half_close", "reset"])
+async def test_bare_connection_to_an_implicit_tls_port_is_no_failed_handshake(
+    certificates: Certificates, leaves: str
+) -> None:
+    async with server(End.to_end) as mx:
+        route = make_route(f"smtp://127.0.0.1:{mx.port}", certificates, listen="smtps://127.0.0.1:0")
+        async with proxy(route) as stage, connect(stage.address) as probe:
+            getattr(probe, leaves)()
+            session = await stage.recording.over()
+    assert (session.end.outcome, set(session.findings) - {"client-reset"}) == ("empty", set())
+
+
 async def test_slow_ends_that_say_one_octet_at_a_time() -> None:
     async def provider(end: End) -> None:
         for octet in b"220 mx.test\r\n":
