@@ -11,7 +11,9 @@ import pytest
 import trio
 import trio.testing
 
+from smtpproxy.net import transport
 from smtpproxy.net.route import Limits
+from smtpproxy.session.decisions import Answer, Policy
 from tests.net.conftest import context_for
 from tests.net.ends import End, connect, send_mail, serve_ehlo, serve_mail, server
 from tests.net.stage import Certificates, Log, make_route, proxy
@@ -366,6 +368,27 @@ async def test_octets_that_come_between_starttls_and_its_220(
             assert (await app.to_end()).startswith(b"501 5.5.4 smtpproxy: ")
         session = await stage.recording.over()
     assert session.findings.count("starttls-injection") == 1
+
+
+async def test_octets_that_wait_in_the_socket_behind_starttls(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What was read ends with STARTTLS, and the next octets of the same segment are still to be read: what
+    # tells them from a handshake is one look at the socket before the 220 goes out.
+    said = b"NOOP\r\n" * 9 + b"STARTTLS\r\n"
+    monkeypatch.setattr(transport, "READ_BYTES", len(said))
+
+    def make_policy(client: str) -> Policy:
+        return lambda turn: Answer((b"220 ok\r\n",))
+
+    async with proxy(make_route("sandbox:", certificates, make_policy=make_policy)) as stage:
+        async with connect(stage.address) as app:
+            await app.say(said + b"MAIL FROM:<injected@app.test>\r\n")
+            heard = await app.to_end()
+        session = await stage.recording.over()
+    assert heard.startswith(b"220 ok\r\n" * 10 + b"501 5.5.4 smtpproxy: ")
+    assert session.findings.count("starttls-injection") == 1
+    assert session.said("client", "proxy") == b"MAIL FROM:<injected@app.test>\r\n"
 
 
 # -- the PROXY header

@@ -14,7 +14,7 @@ import trio.testing
 from smtpproxy.errors import ServiceError
 from smtpproxy.net.listener import REFUSALS, serve_routes
 from smtpproxy.net.route import Limits
-from smtpproxy.session.decisions import Answer, CommandTurn, Decision, Forward, Policy, Turn
+from smtpproxy.session.decisions import Answer, CommandTurn, Decision, Delay, Forward, Policy, Turn
 from tests.net.ends import PATIENCE_S, End, connect, send_mail, serve_mail, server
 from tests.net.stage import Certificates, MemoryRecording, make_route, proxy
 
@@ -114,7 +114,11 @@ def fail() -> Decision:
     raise ZeroDivisionError("the password is tanstaaf1")
 
 
-@pytest.mark.parametrize("fault", [fail, Forward], ids=["policy raises", "core raises"])
+@pytest.mark.parametrize(
+    "fault",
+    [fail, Forward, lambda: Delay(0.01, Forward())],
+    ids=["policy raises", "core raises", "core raises when a timer wakes it"],
+)
 async def test_an_exception_ends_its_session_alone(fault: Callable[[], Decision]) -> None:
     async with (
         proxy(make_route("sandbox:", make_policy=policy_that(fault))) as stage,
@@ -156,8 +160,16 @@ class Unusable(MemoryRecording):
         raise ZeroDivisionError
 
 
-async def test_a_recorder_that_raises_takes_no_other_session_with_it() -> None:
-    async with proxy(make_route("sandbox:", make_policy=POLITE), recording=Unusable()) as stage:
+class Unopenable(MemoryRecording):
+    def open_session(self) -> "Unopenable":  # type: ignore[override]
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("recording", [Unusable, Unopenable])
+async def test_a_recorder_that_raises_takes_no_other_session_with_it(
+    recording: type[MemoryRecording],
+) -> None:
+    async with proxy(make_route("sandbox:", make_policy=POLITE), recording=recording()) as stage:
         for _ in range(2):
             async with connect(stage.address) as app:
                 await app.to_end()
@@ -173,6 +185,19 @@ async def test_an_address_in_use_is_told_in_words() -> None:
             ServiceError, match=rf"^cannot listen on smtp://127.0.0.1:{mx.port}: the address is in use"
         ):
             await serve_routes([route], MemoryRecording(), shutdown=trio.Event())
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("no-such-host.invalid", "the host name is not known"),
+        ("192.0.2.1", "this machine has no such address"),
+    ],
+)
+async def test_an_address_that_is_not_ours_is_told_in_words(host: str, reason: str) -> None:
+    route = make_route("sandbox:", make_policy=POLITE, listen=f"smtp://{host}:0")
+    with pytest.raises(ServiceError, match=f"^cannot listen on smtp://{host}:0: {reason}$"):
+        await serve_routes([route], MemoryRecording(), shutdown=trio.Event())
 
 
 async def test_a_unix_socket_that_nobody_listens_on_is_replaced_and_another_file_is_not(
