@@ -1,7 +1,7 @@
 """What every part of the core shares: the session's events, its effects, what is owed; reads no octets.
 
 The core is built in layers, each knowing only those below: Conversation (this one) → Endings → Answers →
-Upgrades → Turns → Relay.
+Upgrades → Unread → Asking → Messages → Logins → Turns → Relay.
 """
 
 from collections import deque
