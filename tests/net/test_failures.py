@@ -192,6 +192,40 @@ async def test_server_that_refuses_our_certificate_after_the_handshake(
     assert session.end.outcome == "failed"
 
 
+async def test_refusal_after_the_220_was_passed_on_is_told_under_tls(
+    certificates: Certificates, app_context: ssl.SSLContext
+) -> None:
+    context = context_for(certificates.provider.issue_cert("localhost"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cafile=str(certificates.provider_ca))
+    is_refused = trio.Event()
+
+    async def provider(end: End) -> None:
+        await serve_ehlo(end, "STARTTLS")
+        await end.hear(b"STARTTLS\r\n")
+        await end.say(b"220 go ahead\r\n")
+        with pytest.raises(ssl.SSLError):
+            await end.start_tls(context)
+        end.half_close()
+        is_refused.set()
+        await end.read_raw()
+
+    async with (
+        server(provider) as mx,
+        proxy(make_route(f"smtp://localhost:{mx.port}", certificates)) as stage,
+    ):
+        async with connect(stage.address) as app:
+            await app.reply()
+            await app.ask("EHLO app.test")
+            assert await app.ask("STARTTLS") == b"220 go ahead\r\n"
+            await is_refused.wait()
+            await stage.recording.found("upstream-tls")
+            await app.start_tls(app_context, server_name="localhost")
+            assert (await app.to_end()).startswith(b"421 4.7.5 smtpproxy: TLS with localhost:")
+        session = await stage.recording.over()
+    assert session.end.outcome == "failed"
+
+
 async def test_client_certificate_is_shown_to_the_server(certificates: Certificates, tmp_path: Path) -> None:
     ours = tmp_path / "ours.pem"
     certificates.provider.issue_cert("app.test").private_key_and_cert_chain_pem.write_to_path(str(ours))
