@@ -96,6 +96,13 @@ def parse_endpoint(text: str, *, is_listen: bool) -> Endpoint:
             if not path or "\0" in path or len(path.encode()) > 107:
                 raise EndpointError(f"{what} URL {text}: a unix socket needs a path of 1 to 107 bytes")
             return Endpoint(scheme=scheme, path=path)  # type: ignore[arg-type]
+    _, at, host = text.rpartition("@")
+    if at:
+        # Before any other fault is told: what stands there is a password, which no message may repeat.
+        raise EndpointError(
+            f"{what} URL for {host or 'that host'} carries user info; "
+            "smtpproxy passes the app's own AUTH on, so remove it"
+        )
     if "://" not in text:
         raise EndpointError(f"{what} URL {text!r} has no scheme: write {_SCHEMES}, such as smtp://{text}")
     try:
@@ -105,12 +112,6 @@ def parse_endpoint(text: str, *, is_listen: bool) -> Endpoint:
         raise EndpointError(f"{what} URL {text!r}: {error}") from None
     if parts.scheme not in DEFAULT_PORTS:
         raise EndpointError(f"{what} URL {text!r}: unknown scheme {parts.scheme!r}; use {_SCHEMES}")
-    if parts.username is not None or parts.password is not None:
-        # Never echo it: what stands there is a password.
-        raise EndpointError(
-            f"{what} URL for {parts.hostname or 'that host'} carries user info; "
-            "smtpproxy passes the app's own AUTH on, so remove it"
-        )
     if is_listen and parts.scheme == "smtp+starttls":
         raise EndpointError(f"listen URL {text!r}: listen on smtp://; STARTTLS is offered there by itself")
     if parts.path not in ("", "/") or parts.query or parts.fragment:

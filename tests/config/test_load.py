@@ -159,9 +159,22 @@ def test_mistakes_elsewhere_name_the_flag_or_the_variable(tmp_path: Path) -> Non
         load(tmp_path, config="absent.toml")
 
 
-def test_a_password_in_a_url_is_refused_and_not_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "smtps://user:hunter2@mail.example.com",
+        "user:hunter2@mail.example.com:465",
+        "smtpx://user:hunter2@mail.example.com",
+        "smtps://user:hunter2@mail.example.com:70000",
+        "smtps://user:hunter2@mail.example.com/inbox",
+        "smtps://user:hunter2@[mail.example.com",
+        "smtps://user:hunter2@",
+        "smtps://us@er:hunter2@mail.example.com",
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_repeated(tmp_path: Path, url: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        load(tmp_path, env={"SMTPPROXY_UPSTREAM": "smtps://user:hunter2@mail.example.com"})
+        load(tmp_path, env={"SMTPPROXY_UPSTREAM": url})
     assert "user info" in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
