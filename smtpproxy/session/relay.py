@@ -17,7 +17,7 @@ from smtpproxy.session.conversation import Expectation
 from smtpproxy.session.decisions import Connected, Policy
 from smtpproxy.session.events import FORMAT, AnyEvent, Leg, Preface, SessionStarted, TlsInfo, set_octets
 from smtpproxy.session.options import RelayOptions
-from smtpproxy.session.turns import MAX_HELD_BYTES, Turns
+from smtpproxy.session.turns import MAX_HELD_BYTES, MAX_OWED_REPLIES, Turns
 from smtpproxy.wire.proxy_protocol import Header, Malformed, NeedMore, parse_preface
 
 _SLOW_HANDSHAKE: Final = "the handshake took too long"
@@ -97,8 +97,10 @@ class Relay(Turns):
         return self._is_over
 
     def wants(self, side: Leg) -> bool:
-        """Whether that side should be read: not while more is held of the client than is kept back."""
-        return side == "server" or self._held_bytes < MAX_HELD_BYTES
+        """Whether that side should be read: the client not while too much of it is held, or unanswered."""
+        if side == "server":
+            return True
+        return self._held_bytes < MAX_HELD_BYTES and len(self._fifo) < MAX_OWED_REPLIES
 
     # -- inputs
 

@@ -17,6 +17,8 @@ from smtpproxy.wire.sasl import SaslExchange
 
 MAX_HELD_BYTES: Final = 256 * 1024
 """What is held back of a client that goes on before a reply; beyond it the client is not read."""
+MAX_OWED_REPLIES: Final = 10_000
+"""How many commands may wait for their reply; beyond it the client is not read either."""
 
 _ABANDONING: Final = frozenset({"RSET", "EHLO", "HELO", "LHLO"})
 """What ends a message that came in chunks, without its LAST."""

@@ -319,6 +319,18 @@ def test_more_than_is_held_stops_the_reading_of_the_client(stage: Stage) -> None
     assert scene.relay.wants("client")
 
 
+def test_too_many_commands_without_a_reply_stop_the_reading_of_the_client(stage: Stage) -> None:
+    scene = greeted(stage())
+    said = 0
+    while scene.relay.wants("client"):
+        passes(scene, b"\n" * 1_000)
+        said += 1_000
+    assert said == 10_000
+    assert scene.relay.wants("server")
+    scene.server.says(b"500 5.5.2 bad syntax\r\n")
+    assert scene.relay.wants("client")
+
+
 def test_the_record_of_a_health_probe(stage: Stage) -> None:
     scene = greeted(stage())
     scene.client.leaves()
