@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import TypeAlias
 
 from smtpproxy.errors import EndpointError
@@ -14,6 +15,7 @@ MAX_NAME_OCTETS = 253
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 
 
+@lru_cache(maxsize=256)
 def parse_name(text: str) -> Name | None:
     """Read a name for a certificate: lower case, A-labels, no trailing dot; an address as such.
 

@@ -6,6 +6,7 @@ rest stay (RFC 5321 4.1.1.1: a keyword is the line's first word, case-insensitiv
 
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Final, Literal
 
 HIDDEN_BY_DEFAULT: Final[dict[str, str]] = {
@@ -80,8 +81,17 @@ StartTlsShown = Literal["keep", "hide", "show"]
 
 def keyword_of(line: bytes) -> str:
     """The upper-cased keyword of a line of an EHLO reply; the legacy `AUTH=…` counts as AUTH."""
+    # A server says the same lines in every session.
+    return _short_keyword_of(line) if len(line) <= _CACHED_LINE_BYTES else _parse_keyword(line)
+
+
+def _parse_keyword(line: bytes) -> str:
     match = _KEYWORD.match(line)
     return match[1].upper().decode("latin-1") if match else ""
+
+
+_CACHED_LINE_BYTES: Final = 128
+_short_keyword_of: Final = lru_cache(maxsize=1024)(_parse_keyword)
 
 
 def keywords_of(lines: Iterable[bytes]) -> list[str]:
