@@ -1,14 +1,16 @@
 """Runs one session: feeds the core what both sockets say, does what it asks for; it reads no SMTP itself.
 
-The one driver for relay, sandbox and mock. Each side has one reader task; nothing that reads one side ever
-waits to write the other: sending is never awaited, and while much waits for one side the other is not read.
+The one driver for relay, sandbox and mock. Sockets that are ready call back (net/poller.py); whatever follows
+is done at once, and nothing waits: what a socket does not take is queued, and while much waits for one side
+the other is not read. The session's task only dials, and waits for the end.
 """
 
 import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 import trio
 
@@ -16,9 +18,10 @@ from smtpproxy import __version__
 from smtpproxy.errors import SmtpProxyError
 from smtpproxy.net.dial import dial, reason_for
 from smtpproxy.net.ids import new_session_id
+from smtpproxy.net.poller import READ, WRITE, Poller
 from smtpproxy.net.route import Recording, Route
 from smtpproxy.net.timers import Timer, Timers
-from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport, Unsent
+from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport
 from smtpproxy.session import effects as fx
 from smtpproxy.session.decisions import Decision, Policy, Turn
 from smtpproxy.session.events import Leg
@@ -29,29 +32,85 @@ from smtpproxy.tls.names import server_hostname_for, sni_for
 
 HIGH_WATER_BYTES: Final = 256 * 1024
 """Above this many octets waiting for one side, the other side is not read."""
+READS_IN_A_ROW: Final = 4
 CLOSE_TIMEOUT_S: Final = 5.0
 """How long the last octets of a session may take to leave."""
 PROXY: Final = f"smtpproxy {__version__}"
+
+
+class LogGate(Protocol):
+    """Holds sessions back while the log is behind."""
+
+    def is_full(self) -> bool:
+        """Whether nothing should be read for now; cheap."""
+
+    def hold(self, resume: Callable[[], None]) -> None:
+        """Call back once when reading may go on."""
+
+
+class _Channel:
+    """One side's transport, and what is watched of its socket."""
+
+    __slots__ = ("_callback", "_poller", "has_ended", "is_choking", "mask", "side", "sock", "transport")
+
+    def __init__(
+        self, side: Leg, sock: socket.socket, poller: Poller, on_ready: Callable[["_Channel", int], None]
+    ) -> None:
+        self.side: Leg = side
+        self.sock = sock
+        self.transport = Transport(sock, on_closing=self._forget)
+        self.mask = 0
+        self.has_ended = False
+        """Nothing more comes from this side."""
+        self.is_choking = False
+        """Too much waits for this side: the other one is not read."""
+        self._poller = poller
+        self._callback: Callable[[int], None] = partial(on_ready, self)
+
+    def watch(self, mask: int) -> None:
+        """Be called back for these from now on."""
+        if mask != self.mask:
+            self._poller.watch(self.sock, self.mask, mask, self._callback)
+            self.mask = mask
+
+    def release(self) -> None:
+        """Let go of the session: what refers to itself waits for the garbage collector, TLS and all."""
+        self._callback = _ignore
+
+    def _forget(self) -> None:
+        self.watch(0)
 
 
 class Session:
     """One client connection, from accept to close."""
 
     def __init__(
-        self, sock: socket.socket, peer: str, route: Route, recording: Recording, timers: Timers
+        self,
+        sock: socket.socket,
+        peer: str,
+        route: Route,
+        recording: Recording,
+        *,
+        timers: Timers,
+        poller: Poller,
+        gate: LogGate,
     ) -> None:
         """Take over an accepted socket; `run` does the rest."""
         self._route = route
-        self._recording = recording
         self._recorder = recording.open_session()
         self._timers = timers
+        self._poller = poller
+        self._gate = gate
         self._running: dict[str, Timer] = {}
-        self._client = Transport(sock)
-        self._server: Transport | None = None
+        self._client = _Channel("client", sock, poller, self._on_ready)
+        self._server: _Channel | None = None
         self._began = time.perf_counter()
-        self._nursery: trio.Nursery
         self._dialling: trio.CancelScope | None = None
-        self._resumed: trio.Event | None = None
+        self._is_held_by_log = False
+        self._is_crashed = False
+        self._is_closing = False
+        self._closed = trio.Event()
+        """Both sockets are closed."""
         self._has_fed_back = False
         """Doing an effect has given the core further input."""
         self.relay = Relay(
@@ -76,32 +135,44 @@ class Session:
             refusal: finding and text, where the session may not begin.
         """
         try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                if refusal is not None:
-                    self.relay.refuse(*refusal, self._now())
-                else:
-                    self.relay.start(self._now())
-                    if self._route.make_policy is None:
-                        # Here, not in the task: the client may leave before that has begun.
-                        self._dialling = trio.CancelScope()
-                        nursery.start_soon(self._run_server, self._dialling)
-                self._pump()
-                await self._read("client", self._client)
+            if refusal is None and self._route.make_policy is None:
+                self._dialling = trio.CancelScope()
+            self._feed(lambda: self._begin(refusal))
+            if self._dialling is not None:
+                await self._dial(self._dialling)
+            await self._closed.wait()
         except Exception as error:  # noqa: BLE001 - a session's failure must never reach the listener
             self._on_crash(error)
-        except BaseExceptionGroup as group:
-            crashes, rest = group.split(Exception)
-            if crashes is not None:
-                self._on_crash(crashes)
-            if rest is not None:
-                raise rest from None
         finally:
             self._stop_timers()
             self.abort("shutdown", "cut off")
-            self._client.abandon()
+            self._abandon()
+            self._client.release()
             if self._server is not None:
-                self._server.abandon()
+                self._server.release()
+
+    def _begin(self, refusal: tuple[str, str] | None) -> None:
+        if refusal is not None:
+            self.relay.refuse(*refusal, self._now())
+        else:
+            self.relay.start(self._now())
+
+    async def _dial(self, scope: trio.CancelScope) -> None:
+        route = self._route
+        try:
+            with scope, trio.fail_after(route.limits.dial_timeout_s):
+                sock = await dial(route.upstream, route.connect_to)
+        except (OSError, trio.TooSlowError) as error:
+            reason = reason_for(error) if isinstance(error, OSError) else "timed out"
+            self._dialling = None
+            self._feed(lambda: self.relay.server_unreachable(reason, self._now()))
+            return
+        self._dialling = None
+        if scope.cancelled_caught:
+            self._feed(lambda: None)
+            return
+        self._server = _Channel("server", sock, self._poller, self._on_ready)
+        self._feed(lambda: self.relay.server_connected(self._now()))
 
     def _on_crash(self, error: BaseException) -> None:
         """End the session and say where the fault is; an exception's text may hold what a peer said."""
@@ -134,63 +205,122 @@ class Session:
         """The deadline of a shutdown has passed: end now, flushing what the sockets take."""
         self._feed(lambda: self.relay.abort("shutdown", "the deadline passed", self._now()))
 
+    # -- inputs
+
     def _feed(self, step: Callable[[], None]) -> None:
-        """An input that comes from no reader task of this session."""
+        """Give the core an input, and do what follows; a fault ends this session alone."""
+        if self._is_crashed:
+            return
         try:
             step()
             self._pump()
+            self._settle()
         except Exception as error:  # noqa: BLE001 - as in run
+            self._is_crashed = True
             self._on_crash(error)
-            self._client.abandon()
-            if self._server is not None:
-                self._server.abandon()
+            self._abandon()
 
-    # -- reading
+    def _abandon(self) -> None:
+        self._client.transport.abandon()
+        if self._server is not None:
+            self._server.transport.abandon()
+        if self._dialling is not None:
+            self._dialling.cancel()
+        self._closed.set()
 
-    async def _run_server(self, dialling: trio.CancelScope) -> None:
-        route = self._route
+    def _on_ready(self, channel: _Channel, ready: int) -> None:
+        """The poller's call: that side's socket can be read, or written, or both."""
+        if self._is_crashed or channel.transport.is_closed:
+            return
         try:
-            with dialling, trio.fail_after(route.limits.dial_timeout_s):
-                await trio.lowlevel.checkpoint_if_cancelled()
-                sock = await dial(route.upstream, route.connect_to)
-        except (OSError, trio.TooSlowError) as error:
-            reason = reason_for(error) if isinstance(error, OSError) else "timed out"
-            self._dialling = None
-            self.relay.server_unreachable(reason, self._now())
-            self._pump()
-            return
-        if dialling.cancelled_caught:
-            return
-        self._dialling = None
-        self._server = Transport(sock)
-        self.relay.server_connected(self._now())
-        self._pump()
-        await self._read("server", self._server)
+            if ready & WRITE:
+                channel.transport.flush()
+            if ready & READ and channel.mask & READ:
+                self._read(channel)
+            self._settle()
+        except Exception as error:  # noqa: BLE001 - as in run
+            self._is_crashed = True
+            self._on_crash(error)
+            self._abandon()
 
-    async def _read(self, side: Leg, transport: Transport) -> None:
-        relay, recording = self.relay, self._recording
-        try:
-            while not relay.is_over:
-                other = self._server if side == "client" else self._client
-                if other is not None and other.queued > HIGH_WATER_BYTES:
-                    await other.wait_below(HIGH_WATER_BYTES // 2)
-                if recording.is_full():
-                    await recording.wait_until_ready()
-                if not relay.wants(side):
-                    self._resumed = trio.Event()
-                    await self._resumed.wait()
-                    continue
-                item = await transport.receive()
-                if type(item) is bytes:
-                    relay.receive(side, item, self._now())
-                    self._pump()
-                else:
-                    is_open = self._on_signal(side, transport, item)
-                    self._pump()
-                    if not is_open:
-                        return
-        except trio.ClosedResourceError:
+    def _read(self, channel: _Channel) -> None:
+        """Read what is there by now, a few times where there is much; the others have their turn too."""
+        if self._gate.is_full():
+            self._hold_for_log()
             return
+        relay, transport, side = self.relay, channel.transport, channel.side
+        reads = 0
+        while True:
+            item = transport.read()
+            if type(item) is bytes:
+                relay.receive(side, item, time.perf_counter() - self._began)
+                self._pump()
+            elif item is not None:
+                channel.has_ended = not self._on_signal(side, transport, item)
+                self._pump()
+            reads += 1
+            is_more = transport.has_more or (transport.is_full_read and reads < READS_IN_A_ROW)
+            if not is_more or self._is_paused(channel):
+                return
+
+    def _hold_for_log(self) -> None:
+        if not self._is_held_by_log:
+            self._is_held_by_log = True
+            self._gate.hold(lambda: self._feed(self._resume_from_log))
+
+    def _resume_from_log(self) -> None:
+        self._is_held_by_log = False
+
+    def _is_paused(self, channel: _Channel) -> bool:
+        """Whether that side is not to be read for now, or any more."""
+        if channel.has_ended or self._is_held_by_log or self.relay.is_over or channel.transport.is_closed:
+            return True
+        other = self._server if channel is self._client else self._client
+        return (other is not None and other.is_choking) or not self.relay.wants(channel.side)
+
+    def _settle(self) -> None:
+        """Watch each socket for what there is to do with it; see to the end of the session."""
+        client, server = self._client, self._server
+        if (
+            server is not None
+            and client.mask == server.mask == READ
+            and not (client.transport.queued or server.transport.queued)
+            and not (client.has_ended or server.has_ended or self._is_held_by_log)
+            and not self.relay.is_over
+            and self.relay.wants("client")
+        ):
+            return  # as nearly always
+        for channel in (client, server) if server is not None else (client,):
+            transport = channel.transport
+            queued = transport.queued
+            if queued > HIGH_WATER_BYTES:
+                channel.is_choking = True
+            elif channel.is_choking and queued <= HIGH_WATER_BYTES // 2:
+                channel.is_choking = False
+        for channel in (client, server) if server is not None else (client,):
+            transport = channel.transport
+            if transport.is_closed:
+                continue
+            mask = WRITE if transport.needs_flush else 0
+            if not self._is_paused(channel):
+                mask |= READ
+                if transport.has_more and not channel.mask & READ:
+                    # What was decrypted before the pause: no socket tells of it.
+                    self._timers.call_soon(partial(self._on_ready, channel, READ))
+            if mask != channel.mask:
+                channel.watch(mask)
+        if self.relay.is_over:
+            self._see_to_the_end(client, server)
+
+    def _see_to_the_end(self, client: _Channel, server: _Channel | None) -> None:
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if client.transport.is_closed and (server is None or server.transport.is_closed):
+            self._closed.set()
+        elif not self._is_closing:
+            self._is_closing = True
+            self._stop_timers()
+            self._running["close"] = self._timers.call_later(CLOSE_TIMEOUT_S, self._abandon)
 
     def _on_signal(self, side: Leg, transport: Transport, item: Received) -> bool:
         """What is not octets; returns whether more can come from that side."""
@@ -203,8 +333,6 @@ class Session:
                 info = info_of(transport.ssl_object, leg=side, sni=sni, is_verified=is_verified)
                 relay.tls_established(side, info, at)
                 return True
-            case Unsent():
-                return True  # the pump that follows starts the flush
             case TlsDown() if item.is_late:
                 relay.receive_reset(side, at)
             case TlsDown() if item.is_silent and side == "client" and self._route.options.is_client_tls:
@@ -232,14 +360,13 @@ class Session:
     def _pump(self) -> None:
         """Do what the core asks for, then record what happened: forward first."""
         relay = self.relay
-        client = self._client
         effects = relay.effects()
         while effects:
             for effect in effects:
                 if type(effect) is fx.Send:
-                    transport = client if effect.side == "client" else self._server
-                    if transport is not None:
-                        transport.send(effect.data)
+                    channel = self._client if effect.side == "client" else self._server
+                    if channel is not None:
+                        channel.transport.send(effect.data)
                 else:
                     self._do(effect)
             effects = relay.effects() if self._has_fed_back else []
@@ -247,24 +374,6 @@ class Session:
         events = relay.events()
         if events:
             self._recorder.record(events)
-        server = self._server
-        if client.needs_flush:
-            self._nursery.start_soon(self._flush, client)
-        if server is not None and server.needs_flush:
-            self._nursery.start_soon(self._flush, server)
-        if self._resumed is not None and (relay.is_over or relay.wants("client")):
-            self._resumed.set()
-            self._resumed = None
-        if relay.is_over:
-            self._stop_timers()
-            if self._dialling is not None:
-                self._dialling.cancel()
-            if client.queued or (server is not None and server.queued):
-                self._nursery.cancel_scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
-
-    async def _flush(self, transport: Transport) -> None:
-        if transport.needs_flush:
-            await transport.flush()
 
     def _do(self, effect: fx.AnyEffect) -> None:
         match effect:
@@ -287,7 +396,8 @@ class Session:
                     transport.reset()
 
     def _side(self, side: Leg) -> Transport | None:
-        return self._client if side == "client" else self._server
+        channel = self._client if side == "client" else self._server
+        return None if channel is None else channel.transport
 
     def _start_tls(self, effect: fx.StartTls) -> None:
         side, transport, route = effect.side, self._side(effect.side), self._route
@@ -331,6 +441,10 @@ class Session:
         for timer in self._running.values():
             timer.cancel()
         self._running.clear()
+
+
+def _ignore(_: int) -> None:
+    """What becomes of a call for a session that is gone."""
 
 
 def _made_when_asked(make_policy: Callable[[str], Policy], client: str) -> Policy:

@@ -6,7 +6,7 @@ import os
 import socket
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,7 @@ import trio
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ServiceError
 from smtpproxy.net.driver import Session
+from smtpproxy.net.poller import Poller
 from smtpproxy.net.route import Recording, Route
 from smtpproxy.net.timers import Timers
 
@@ -49,6 +50,8 @@ async def serve_routes(
             bound.append((replace(route, listen=endpoint), listeners))
         async with trio.open_nursery() as background:
             background.start_soon(server.timers.run)
+            background.start_soon(server.poller.run)
+            background.start_soon(server.reopen_gate)
             async with trio.open_nursery() as sessions:
                 async with trio.open_nursery() as accepting:
                     for route, listeners in bound:
@@ -68,11 +71,30 @@ class _Server:
 
     def __init__(self, recording: Recording) -> None:
         self.timers = Timers()
+        self.poller = Poller()
         self._recording = recording
+        self._waiting: list[Callable[[], None]] = []
+        self._has_waiting = trio.Event()
+        self.is_full = recording.is_full
         self._sessions: set[Session] = set()
         self._by_address: Counter[str] = Counter()
         self._refusing = 0
         self._empty = trio.Event()
+
+    def hold(self, resume: Callable[[], None]) -> None:
+        """Call back once when the log has caught up."""
+        self._waiting.append(resume)
+        self._has_waiting.set()
+
+    async def reopen_gate(self) -> None:
+        """Let sessions read on that the log held back, for ever."""
+        while True:
+            await self._has_waiting.wait()
+            await self._recording.wait_until_ready()
+            self._has_waiting = trio.Event()
+            waiting, self._waiting = self._waiting, []
+            for resume in waiting:
+                resume()
 
     async def accept(self, listener: socket.socket, route: Route, sessions: trio.Nursery) -> None:
         """Accept connections of one socket, for ever."""
@@ -99,7 +121,9 @@ class _Server:
             return
         sock.setblocking(False)
         try:
-            session = Session(sock, peer, route, self._recording, self.timers)
+            session = Session(
+                sock, peer, route, self._recording, timers=self.timers, poller=self.poller, gate=self
+            )
         except Exception:  # noqa: BLE001 - a session's failure must never reach the listener
             sock.close()
             return

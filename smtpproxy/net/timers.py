@@ -45,6 +45,10 @@ class Timers:
             self._scope.deadline = when
         return timer
 
+    def call_soon(self, callback: Callable[[], None]) -> Timer:
+        """Call back before this task waits again, and not from within this call."""
+        return self.call_later(0.0, callback)
+
     def note_cancelled(self) -> None:
         """Count a cancelled timer; the heap is swept when most of it is dead."""
         self._cancelled += 1

@@ -3,9 +3,9 @@
 `ssl.MemoryBIO` over a raw non-blocking socket, because STARTTLS needs a transport that owns its buffers: what
 was read in clear can be told from what belongs to TLS, and alerts are flushed before a failure is reported.
 
-Sending never waits. It encrypts at once, tries the socket once, and what the socket would not take stays in a
-queue for `flush`, which runs only while there is something in it. FIN, RST and close are items of that queue,
-so that nothing overtakes anything.
+Nothing here waits. Sending encrypts at once, tries the socket once, and what the socket would not take stays
+in a queue for `flush`, which is due when the socket is writable again. FIN, RST and close are items of that
+queue, so that nothing overtakes anything.
 """
 
 import contextlib
@@ -13,14 +13,11 @@ import socket
 import ssl
 import struct
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-import trio
-
 READ_BYTES: Final = 64 * 1024
-FULL_READS_IN_A_ROW: Final = 4
-"""After so many other tasks have their turn."""
 _HANDSHAKE_TYPES: Final = (0x15, 0x16)
 """First octet of a TLS record during a handshake: alert, handshake (RFC 8446 5.1)."""
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
@@ -61,12 +58,7 @@ class TlsDown:
     is_silent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Unsent:
-    """TLS itself has said something that the socket would not take: `flush` is due."""
-
-
-Received: TypeAlias = bytes | Eof | PeerReset | TlsUp | TlsDown | Unsent
+Received: TypeAlias = bytes | Eof | PeerReset | TlsUp | TlsDown
 
 
 class Transport:
@@ -74,15 +66,14 @@ class Transport:
 
     Attributes:
         queued: octets that wait for the socket.
+        has_more: something under TLS can be read without the socket.
+        is_full_read: the last read took as much as it may: mostly there is more.
+        is_closed: by us; nothing can be done with it any more.
         ssl_object: of the handshake or the session under TLS, else None.
     """
 
     __slots__ = (
-        "_closed",
-        "_drained",
-        "_full_reads",
         "_has_close_notify",
-        "_has_more",
         "_has_octets",
         "_has_shaken",
         "_inb",
@@ -91,41 +82,42 @@ class Transport:
         "_is_handshaking",
         "_is_reset",
         "_is_upgrade",
+        "_on_closing",
         "_outb",
         "_plain",
         "_queue",
         "_sock",
-        "is_flushing",
+        "has_more",
+        "is_closed",
+        "is_full_read",
         "queued",
         "ssl_object",
     )
 
-    def __init__(self, sock: socket.socket) -> None:
-        """Take over a connected non-blocking socket."""
+    def __init__(self, sock: socket.socket, *, on_closing: Callable[[], None] | None = None) -> None:
+        """Take over a connected non-blocking socket; `on_closing` is called just before it is closed."""
         self._sock = sock
+        self._on_closing = on_closing
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.ssl_object: ssl.SSLObject | None = None
         self.queued = 0
-        self.is_flushing = False
         self._queue: deque[bytes | memoryview | _Mark] = deque()
         self._plain: list[bytes | Literal["fin"]] = []
         """What was said during the handshake; it counts as queued."""
-        self._drained: trio.Event | None = None
         self._inb: ssl.MemoryBIO
         self._outb: ssl.MemoryBIO
         self._is_handshaking = False
         self._is_upgrade = False
         self._has_shaken = False
         self._has_octets = False
-        self._has_more = False
-        """Something under TLS can be read without the socket."""
-        self._full_reads = 0
+        self.has_more = False
+        self.is_full_read = False
         self._has_close_notify = False
         self._is_ending = False
         self._is_broken = False
         self._is_reset = False
-        self._closed = False
+        self.is_closed = False
 
     # -- TLS
 
@@ -155,7 +147,7 @@ class Transport:
         self._is_upgrade = is_upgrade
         if early:
             self._inb.write(early)
-            self._has_more = True
+            self.has_more = True
         elif not is_server:
             # Our ClientHello goes out now; it cannot fail.
             with contextlib.suppress(ssl.SSLWantReadError):
@@ -178,7 +170,7 @@ class Transport:
             return TlsDown(error)
         self._write_pending()
         self._is_handshaking = False
-        self._has_more = bool(self._inb.pending)
+        self.has_more = bool(self._inb.pending)
         if self.ssl_object.server_side and _QUICKACK is not None:
             # TLS 1.3's last flight is the client's. Its next octets would wait for our delayed ACK (40 ms)
             # where it leaves Nagle's algorithm on, since we send no ticket that could carry it.
@@ -191,7 +183,6 @@ class Transport:
                 self._encrypt(item)
             else:
                 self._end_write()
-        self._note_drained()
         return TlsUp()
 
     def _write_pending(self) -> None:
@@ -207,50 +198,39 @@ class Transport:
         except OSError:
             return b""
 
-    async def receive(self) -> Received:
-        """Wait for the next thing from the peer.
+    def read(self) -> Received | None:
+        """The next thing from the peer, or None where there is nothing to tell yet.
 
-        Cancellation loses nothing. Raises trio.ClosedResourceError once the socket was closed by us.
+        Takes from the socket at most once. `has_more` says whether to ask again at once; otherwise again
+        when the socket is readable. After Eof, PeerReset and TlsDown nothing more comes.
         """
-        if self._has_more:
-            # First: what cancellation interrupts must not have been taken out yet.
-            await trio.lowlevel.checkpoint()
+        if self.has_more:
             item = self._advance_tls()
             if item is not None:
                 return item
-        sock = self._sock
-        while True:
-            if self._closed:
-                raise trio.ClosedResourceError
-            # After a full read there is mostly more: then waiting is the dearer half.
-            if not self._full_reads or self._full_reads > FULL_READS_IN_A_ROW:
-                self._full_reads = 0
-                await trio.lowlevel.wait_readable(sock)
-            try:
-                data = sock.recv(READ_BYTES)
-            except BlockingIOError:
-                self._full_reads = 0
-                continue
-            except OSError:
-                data = b""
-                self._is_reset = True
-            if not data and self._is_reset:
-                return self._on_reset()
-            self._full_reads = self._full_reads + 1 if len(data) == READ_BYTES else 0
-            if self.ssl_object is None:
-                return data or Eof()
-            if not data:
-                return self._on_eof()
-            if self._is_upgrade:
-                if data[0] not in _HANDSHAKE_TYPES:
-                    return data
-                self._is_upgrade = False
-            self._inb.write(data)
-            item = self._advance_tls()
-            if item is not None:
-                return item
-            if self.needs_flush:
-                return Unsent()
+        if self.is_closed:
+            return None
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            self.is_full_read = False
+            return None
+        except OSError:
+            data = b""
+            self._is_reset = True
+        self.is_full_read = len(data) == READ_BYTES
+        if not data and self._is_reset:
+            return self._on_reset()
+        if self.ssl_object is None:
+            return data or Eof()
+        if not data:
+            return self._on_eof()
+        if self._is_upgrade:
+            if data[0] not in _HANDSHAKE_TYPES:
+                return data
+            self._is_upgrade = False
+        self._inb.write(data)
+        return self._advance_tls()
 
     def _on_reset(self) -> Received:
         if self._is_handshaking:
@@ -269,14 +249,14 @@ class Transport:
             return self._shake() if self._inb.pending else None
         assert self.ssl_object is not None
         if self._has_close_notify:
-            self._has_more = False
+            self.has_more = False
             return Eof()
         if self._is_broken:
             return None
         read, inb = self.ssl_object.read, self._inb
         parts: list[bytes] = []
         failure: Exception | None = None
-        self._has_more = False
+        self.has_more = False
         try:
             while True:
                 part = read(READ_BYTES)
@@ -299,7 +279,7 @@ class Transport:
         if parts:
             self._has_octets = True
             # What came behind these octets is told at the next read.
-            self._has_more = failure is not None or self._has_close_notify
+            self.has_more = failure is not None or self._has_close_notify
             return parts[0] if len(parts) == 1 else b"".join(parts)
         if failure is not None:
             self._is_broken = True
@@ -332,7 +312,7 @@ class Transport:
         self._put(self._outb.read())
 
     def _put(self, wire: bytes) -> None:
-        if not wire or self._closed:
+        if not wire or self.is_closed:
             return
         if not self._queue:
             try:
@@ -370,7 +350,7 @@ class Transport:
 
     def close(self) -> None:
         """Close behind what is queued; a handshake that does not stand by now is given up."""
-        if self._closed:
+        if self.is_closed:
             return
         if not self._is_ending and not self._is_handshaking:
             self.half_close()
@@ -390,7 +370,7 @@ class Transport:
             self._carry_out(mark)
 
     def _carry_out(self, mark: _Mark) -> None:
-        if self._closed:
+        if self.is_closed:
             return
         if mark == "fin":
             with contextlib.suppress(OSError):
@@ -399,49 +379,38 @@ class Transport:
         if mark == "rst":
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._closed = True
-        trio.lowlevel.notify_closing(self._sock)
+        self.is_closed = True
+        if self._on_closing is not None:
+            self._on_closing()
         self._sock.close()
-        self._note_drained()
 
     @property
     def needs_flush(self) -> bool:
-        """Whether something waits that no running flush will see to."""
-        return bool(self._queue) and not self.is_flushing
+        """Whether something waits for the socket to become writable."""
+        return bool(self._queue)
 
-    async def flush(self) -> None:
-        """Write the queue out as the socket takes it; returns when it is empty or the socket is gone.
-
-        Cancellation leaves the rest in the queue.
-        """
-        self.is_flushing = True
+    def flush(self) -> None:
+        """Write out of the queue what the socket takes."""
         queue = self._queue
-        try:
-            while queue and not self._closed:
-                head = queue[0]
-                if isinstance(head, str):
-                    queue.popleft()
-                    self._carry_out(head)
-                    continue
-                try:
-                    sent = self._sock.send(head)
-                except BlockingIOError:
-                    await trio.lowlevel.wait_writable(self._sock)
-                    continue
-                except OSError as error:
-                    self._note_lost(error)
-                    self._drop_octets()
-                    continue
-                self.queued -= sent
-                if sent == len(head):
-                    queue.popleft()
-                else:
-                    queue[0] = memoryview(head)[sent:]
-                self._note_drained()
-        except trio.ClosedResourceError:
-            pass
-        finally:
-            self.is_flushing = False
+        while queue and not self.is_closed:
+            head = queue[0]
+            if isinstance(head, str):
+                queue.popleft()
+                self._carry_out(head)
+                continue
+            try:
+                sent = self._sock.send(head)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._note_lost(error)
+                self._drop_octets()
+                continue
+            self.queued -= sent
+            if sent == len(head):
+                queue.popleft()
+            else:
+                queue[0] = memoryview(head)[sent:]
 
     def _note_lost(self, error: OSError) -> None:
         """The kernel tells of a reset once, to whoever asks first: the reader would see a mere EOF.
@@ -458,19 +427,6 @@ class Transport:
         self._queue.extend(marks)
         self._plain = [item for item in self._plain if item == "fin"]
         self.queued = 0
-        self._note_drained()
-
-    def _note_drained(self) -> None:
-        if self._drained is not None:
-            self._drained.set()
-            self._drained = None
-
-    async def wait_below(self, mark: int) -> None:
-        """Return when fewer than `mark` octets wait, or the socket is closed."""
-        while self.queued >= mark and not self._closed:
-            if self._drained is None:
-                self._drained = trio.Event()
-            await self._drained.wait()
 
     def abandon(self) -> None:
         """Close at once, whatever is queued."""
