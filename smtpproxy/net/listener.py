@@ -43,7 +43,7 @@ async def serve_routes(
         ServiceError: an address cannot be listened on; says which and why.
     """
     server = _Server(recording)
-    with contextlib.ExitStack() as sockets:
+    with contextlib.closing(server.poller), contextlib.ExitStack() as sockets:
         bound: list[tuple[Route, list[socket.socket]]] = []
         for route in routes:
             endpoint, listeners = _bind(route.listen, sockets)

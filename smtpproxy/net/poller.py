@@ -40,11 +40,12 @@ class Poller:
             self._selector.register(sock, mask, callback)
 
     async def run(self) -> None:
-        """Call back for ever. Cancelled, it lets go of its descriptor."""
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(self._selector.fileno())
-                for key, ready in self._selector.select(0):
-                    key.data(ready)
-        finally:
-            self._selector.close()
+        """Call back for ever."""
+        while True:
+            await trio.lowlevel.wait_readable(self._selector.fileno())
+            for key, ready in self._selector.select(0):
+                key.data(ready)
+
+    def close(self) -> None:
+        """Let go of the descriptor, once no session watches any socket."""
+        self._selector.close()

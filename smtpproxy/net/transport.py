@@ -246,12 +246,14 @@ class Transport:
 
     def _advance_tls(self) -> Received | None:
         if self._is_handshaking:
+            self.has_more = False
             return self._shake() if self._inb.pending else None
         assert self.ssl_object is not None
         if self._has_close_notify:
             self.has_more = False
             return Eof()
         if self._is_broken:
+            self.has_more = False
             return None
         read, inb = self.ssl_object.read, self._inb
         parts: list[bytes] = []

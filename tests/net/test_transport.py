@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport, Unsent
+from smtpproxy.net.transport import Eof, PeerReset, Received, TlsDown, TlsUp, Transport
 from tests.net.conftest import context_for
 from tests.net.ends import PATIENCE_S, End
 from tests.net.stage import Certificates
@@ -23,18 +23,33 @@ SMALL = 4096
 
 @dataclass
 class Pair:
-    """A transport, and what it is connected to."""
+    """A transport, and what it is connected to; here trio waits for its socket."""
 
     transport: Transport
     peer: End
+    sock: socket.socket
 
     async def receive(self) -> Received:
+        """The next thing from the peer; ClosedResourceError where the transport is closed."""
         with trio.fail_after(PATIENCE_S):
-            return await self.transport.receive()
+            while True:
+                item = self.transport.read()
+                if item is not None:
+                    return item
+                if self.transport.is_closed:
+                    raise trio.ClosedResourceError
+                if self.transport.needs_flush:
+                    self.transport.flush()
+                await trio.lowlevel.wait_readable(self.sock)
 
     async def flush(self) -> None:
-        with trio.fail_after(PATIENCE_S):
-            await self.transport.flush()
+        """Write what is queued, to its end."""
+        with trio.fail_after(PATIENCE_S), contextlib.suppress(trio.ClosedResourceError):
+            while True:
+                self.transport.flush()
+                if not self.transport.needs_flush:
+                    return
+                await trio.lowlevel.wait_writable(self.sock)
 
     async def shake(self, context: ssl.SSLContext) -> None:
         """Carry a handshake to its end: the peer is TLS's client."""
@@ -55,9 +70,9 @@ async def connected(*, buffers: int = 0) -> AsyncIterator[Pair]:
         sock.connect(listener.getsockname())
         sock.setblocking(False)
         peer = End(listener.accept()[0])
-    transport = Transport(sock)
+    transport = Transport(sock, on_closing=lambda: trio.lowlevel.notify_closing(sock))
     try:
-        yield Pair(transport, peer)
+        yield Pair(transport, peer, sock)
     finally:
         transport.abandon()
         peer.close()
@@ -118,57 +133,26 @@ async def test_a_large_send_is_whole(certificates: Certificates, kind: str) -> N
         assert await pair.peer.to_end() == said
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_wait_below_the_mark(certificates: Certificates, kind: str) -> None:
-    said = numbered(50_000)
-    async with talking(kind, certificates, buffers=SMALL) as pair, trio.open_nursery() as nursery:
-        pair.transport.send(said)
-        before = pair.transport.queued
-        nursery.start_soon(pair.flush)
-
-        nursery.start_soon(pair.peer.hear, said)
-        with trio.fail_after(PATIENCE_S):
-            await pair.transport.wait_below(before // 2)
-        assert 0 < pair.transport.queued < before // 2
-        assert len(pair.peer.heard) < len(said)
-        with trio.fail_after(PATIENCE_S):
-            await pair.transport.wait_below(1)
-        assert pair.transport.queued == 0
-
-
-async def test_wait_below_ends_with_the_socket(certificates: Certificates) -> None:
-    async with talking("clear", certificates, buffers=SMALL) as pair, trio.open_nursery() as nursery:
-        pair.transport.send(bytes(1_000_000))
-        nursery.start_soon(pair.transport.wait_below, 1)
-        await trio.testing.wait_all_tasks_blocked()
-        pair.transport.abandon()
-
-
-async def test_wait_below_ends_where_the_peer_takes_nothing_more(certificates: Certificates) -> None:
+async def test_nothing_is_queued_for_a_peer_that_takes_nothing_more(certificates: Certificates) -> None:
     async with talking("clear", certificates, buffers=SMALL) as pair:
         pair.transport.send(bytes(1_000_000))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(pair.transport.wait_below, 1)
             nursery.start_soon(pair.flush)
             await trio.testing.wait_all_tasks_blocked()
             pair.peer.reset()
         assert pair.transport.queued == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_a_cancelled_flush_is_resumed(certificates: Certificates, kind: str) -> None:
+async def test_a_flush_takes_what_the_socket_takes_and_leaves_the_rest(certificates: Certificates) -> None:
     said = numbered(50_000)
-    async with talking(kind, certificates, buffers=SMALL) as pair:
+    async with talking("clear", certificates, buffers=SMALL) as pair:
         pair.transport.send(said)
         pair.transport.half_close()
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(pair.transport.flush)
-                await trio.testing.wait_all_tasks_blocked()
-                await pair.peer.line()
-                scope.cancel()
-        assert scope.cancelled_caught
-        assert pair.transport.needs_flush
+        before = pair.transport.queued
+        await pair.peer.line()
+        await trio.lowlevel.wait_writable(pair.sock)
+        pair.transport.flush()
+        assert 0 < pair.transport.queued < before
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pair.flush)
             await pair.peer.to_end()
@@ -372,23 +356,17 @@ async def _expect_up(pair: Pair) -> None:
     assert await pair.receive() == TlsUp()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_cancelled_receiving_loses_nothing(certificates: Certificates, kind: str) -> None:
+@pytest.mark.parametrize("kind", TLS_KINDS)
+async def test_what_came_in_one_segment_is_told_thing_by_thing(certificates: Certificates, kind: str) -> None:
     async with talking(kind, certificates) as pair:
-        if pair.peer.tls is None:
-            await pair.peer.say(b"words")
-        else:
-            # Two things in one segment: the second one waits inside.
-            pair.peer.tls.write(b"words")
-            with contextlib.suppress(ssl.SSLWantReadError):
-                pair.peer.tls.unwrap()
-            await pair.peer.flush()
-            assert await pair.receive() == b"words"
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await pair.transport.receive()
-        assert scope.cancelled_caught
-        assert await pair.receive() == (b"words" if kind == "clear" else Eof())
+        assert pair.peer.tls is not None
+        pair.peer.tls.write(b"words")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            pair.peer.tls.unwrap()
+        await pair.peer.flush()
+        assert await pair.receive() == b"words"
+        assert pair.transport.has_more, "no socket tells of it"
+        assert pair.transport.read() == Eof()
 
 
 # -- handshakes
@@ -467,9 +445,7 @@ async def test_what_waits_for_the_handshake_counts_as_queued(certificates: Certi
         )
         pair.transport.send(bytes(100_000))
         assert pair.transport.queued == 100_000
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pair.transport.wait_below, 100_000)
-            await pair.shake(peer_context(certificates))
+        await pair.shake(peer_context(certificates))
         assert pair.transport.queued < 100_000
 
 
@@ -621,6 +597,8 @@ async def test_a_flight_that_the_socket_does_not_take_asks_to_be_flushed(certifi
             nursery.start_soon(
                 lambda: pair.peer.start_tls(peer_context(certificates), server_name="localhost")
             )
-            assert await pair.receive() == Unsent()
+            while not pair.transport.needs_flush:
+                await trio.lowlevel.wait_readable(pair.sock)
+                assert pair.transport.read() is None
             nursery.start_soon(pair.flush)
             assert await pair.receive() == TlsUp()
