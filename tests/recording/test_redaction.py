@@ -136,6 +136,43 @@ def test_the_secret_inside_each_mechanisms_line_is_known(mechanism: str, decoded
     assert talk.server(f"535 bad {secret}, alice\r\n") == b"535 bad {{secret}}, alice\r\n"
 
 
+@pytest.mark.parametrize("before", ["", "?", "no "])
+@pytest.mark.parametrize("secret", [PLAIN, PASSWORD, f"\0alice\0{PASSWORD}"])
+def test_a_secret_inside_the_base64_of_what_the_server_says(before: str, secret: str) -> None:
+    talk = signed_in_with()
+    recorded = talk.server(f"535 {b64(f'{before}{secret} is wrong')} no\r\n")
+    head, _, tail = recorded.partition(b"{{secret}}")
+    # The characters that the secret shares with its neighbours may stay.
+    assert len(head.removeprefix(b"535 ")) <= len(b64(before).rstrip("="))
+    assert len(tail.removesuffix(b" no\r\n")) <= len(b64(" is wrong"))
+
+
+def test_what_stands_behind_the_initial_response_may_be_another() -> None:
+    other = b64("\0alice\0battery staple")
+    talk = signed_in_with(f"{PLAIN} {other}")
+    assert talk.server(f"535 {other}\r\n") == b"535 {{secret}}\r\n"
+    raw = talk.server(f"535 neither {PASSWORD} nor battery staple\r\n")
+    assert raw == b"535 neither {{secret}} nor {{secret}}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "recorded"),
+    [
+        (f"AUTHPLAIN {PLAIN}", "AUTHPLAIN {{secret}}"),
+        (f"AUTH:PLAIN {PLAIN}", "AUTH:PLAIN {{secret}}"),
+        (f"LOGIN alice {PASSWORD}", "LOGIN {{secret}}"),
+        (f"AUTHENTICATE PLAIN {PLAIN}", "AUTHENTICATE {{secret}}"),
+        (f"pass {PASSWORD}", "pass {{secret}}"),
+        (f"Authorization: Basic {PLAIN}", "Authorization: {{secret}}"),
+        (f"AUTH{PLAIN}", "{{secret}}"),
+        ("PASSIVE x", "PASSIVE x"),
+    ],
+)
+def test_what_resembles_auth_is_doubted(line: str, recorded: str) -> None:
+    talk = Talk()
+    assert talk.client(line + "\r\n") == recorded.encode() + b"\r\n"
+
+
 def test_the_identity_is_no_secret_but_the_line_that_told_it_is() -> None:
     talk = Talk()
     talk.client("AUTH LOGIN\r\n")
