@@ -144,7 +144,7 @@ class Redactor:
             lines.is_awaited = False
             if isinstance(event, Command) and is_sasl:
                 spans = _auth_spans(event, octets, spans)
-            self._is_quoting = not is_known or (is_sasl and not self._taint.is_full)
+            self._is_quoting = is_sasl or not is_known
             if is_sasl:
                 self._identity = event.identity if event.identity is not UNSET else ""
             if is_known:
@@ -163,7 +163,7 @@ class Redactor:
         else:
             lines.place = "plain"
         self._remember(octets, spans, goes_on=lines.place == "secret")
-        if self._is_quoting:
+        if self._is_quoting and not (is_sasl and self._taint.is_full):
             spans += self._echoes("client", octets, is_open=event.partial)
         return spans
 

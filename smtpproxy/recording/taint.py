@@ -18,7 +18,7 @@ MIN_VALUE_BYTES: Final = 8
 PREFIX_BYTES: Final = 8
 """That much of a secret's beginning gives an echo away that was cut short."""
 MAX_FORM_BYTES: Final = 16 * 1024
-"""A longer secret is known by its beginning alone."""
+"""Of a longer secret nothing but the beginning is known (see `is_full`); RFC 4954 4 has 12,288 at most."""
 MAX_WORDS: Final = 4
 """So many words of a secret are looked for by themselves."""
 MAX_FORMS: Final = 2048
@@ -62,7 +62,7 @@ class Taint:
     """The forms of a session's secrets; false while there are none.
 
     Attributes:
-        is_full: there were more secrets than are remembered: every text is an echo from here on.
+        is_full: there were more or longer secrets than are remembered: every text is an echo from here on.
     """
 
     __slots__ = ("_forms", "_octets", "_prefixes", "_reach", "is_full")
@@ -91,6 +91,8 @@ class Taint:
         if len(blob) > PREFIX_BYTES:
             self._prefixes[blob[:PREFIX_BYTES].lower()] = None
         if len(blob) > MAX_FORM_BYTES:
+            # What it means cannot be known from its beginning, and may be quoted too.
+            self.is_full = True
             return
         self._keep_padded(blob)
         known = identity.encode()
