@@ -324,7 +324,9 @@ class Summarizer:
 
     def _on_end(self, event: End) -> None:
         self._outcome = event.outcome
-        if event.outcome == "failed" or (self._last_code is not None and self._last_code >= 400):
+        # A session that we cut was listed while it was open: it must not vanish from the list.
+        is_bad = event.outcome in ("failed", "interrupted")
+        if is_bad or (self._last_code is not None and self._last_code >= 400):
             self._has_failed = True
         if self._current is not None:
             self._complete_message(self._current)

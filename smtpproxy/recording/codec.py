@@ -150,6 +150,18 @@ def decode(line: bytes) -> AnyLine:
     return event
 
 
+def check_unread(line: bytes) -> None:
+    """Look into what `decode` passes over too: a stranger's line is kept, and printed, as a whole.
+
+    Raises:
+        LineError: a field that is not known here is no JSON, or not UTF-8.
+    """
+    try:
+        msgspec.json.decode(line)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise LineError(f"not JSON: {_plain(error)}") from None
+
+
 def _decode_unknown(line: bytes, reason: msgspec.ValidationError) -> UnknownEvent:
     """What a line is that may be JSON, but is none of the known events."""
     try:

@@ -14,7 +14,14 @@ from typing import BinaryIO, Final
 import msgspec
 
 from smtpproxy.errors import RecordingError, TooNewError
-from smtpproxy.recording.codec import MAX_LINE_BYTES, AnyLine, LineError, NewerFormatError, decode
+from smtpproxy.recording.codec import (
+    MAX_LINE_BYTES,
+    AnyLine,
+    LineError,
+    NewerFormatError,
+    check_unread,
+    decode,
+)
 from smtpproxy.session.events import SessionStarted
 
 SUFFIX: Final = ".smtp.jsonl"
@@ -173,6 +180,7 @@ class _Order:
         """
         try:
             event = decode(line)
+            check_unread(line)
         except NewerFormatError as error:
             raise TooNewError(self._file, number, str(error)) from None
         except LineError as error:

@@ -6,6 +6,7 @@ octets that are not read as SMTP. Envelope and content stay as they are: there, 
 own words. Events are values here: what is changed is a copy.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -37,6 +38,10 @@ from smtpproxy.wire.commands import KNOWN_VERBS, word_spans
 _ECHO: Final = "echo"
 _SASL: Final = "sasl"
 _AUTH_VERBS: Final = frozenset(verb.decode() for verb in AUTH_VERBS)
+
+
+# What resembles AUTH (RFC 4954): misspelt, IMAP's AUTHENTICATE and LOGIN, POP's PASS, HTTP's Authorization.
+_DOUBTED_VERB: Final = re.compile(r"AUTH|\APASS\Z|\ALOGIN\Z")
 
 
 class Redactor:
@@ -139,7 +144,7 @@ class Redactor:
             lines.is_awaited = False
             if isinstance(event, Command) and is_sasl:
                 spans = _auth_spans(event, octets, spans)
-            self._is_quoting = not is_known or (is_sasl and not self._taint.is_full)
+            self._is_quoting = is_sasl or not is_known
             if is_sasl:
                 self._identity = event.identity if event.identity is not UNSET else ""
             if is_known:
@@ -147,6 +152,8 @@ class Redactor:
             elif lines.is_after_auth and not spans and octets.strip() not in HARMLESS:
                 # AUTH was refused, and the client goes on as if it had not been: these are its SASL lines.
                 spans = [_whole(octets, _SASL)]
+            elif isinstance(event, Command) and not is_known and _DOUBTED_VERB.search(event.verb):
+                spans = [_argument(octets)]
         elif lines.place == "secret":
             spans = [_whole(octets, spans[0].kind if spans else _SASL)]
         if not event.partial:
@@ -156,7 +163,7 @@ class Redactor:
         else:
             lines.place = "plain"
         self._remember(octets, spans, goes_on=lines.place == "secret")
-        if self._is_quoting:
+        if self._is_quoting and not (is_sasl and self._taint.is_full):
             spans += self._echoes("client", octets, is_open=event.partial)
         return spans
 
@@ -238,6 +245,12 @@ def _auth_spans(event: Command, octets: bytes, spans: list[Span]) -> list[Span]:
 def _whole(octets: bytes, kind: str) -> Span:
     """A line, or the piece of one that octets are, without its line end."""
     return Span(0, len(octets.rstrip(b"\r\n")), kind)
+
+
+def _argument(octets: bytes) -> Span:
+    """What stands behind a line's first word; the whole line where that is one."""
+    words = word_spans(octets)
+    return Span(words[1][0] if len(words) > 1 else 0, len(octets.rstrip(b"\r\n")), _SASL)
 
 
 def _without_words(event: Command) -> Command:

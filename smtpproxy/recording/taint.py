@@ -18,8 +18,10 @@ MIN_VALUE_BYTES: Final = 8
 PREFIX_BYTES: Final = 8
 """That much of a secret's beginning gives an echo away that was cut short."""
 MAX_FORM_BYTES: Final = 16 * 1024
-"""A longer secret is known by its beginning alone."""
-MAX_FORMS: Final = 512
+"""Of a longer secret nothing but the beginning is known (see `is_full`); RFC 4954 4 has 12,288 at most."""
+MAX_WORDS: Final = 4
+"""So many words of a secret are looked for by themselves."""
+MAX_FORMS: Final = 2048
 MAX_FORMS_BYTES: Final = 1024 * 1024
 """Bounds on what a session makes us remember; beyond them no server's word is kept (see `is_full`)."""
 
@@ -60,7 +62,7 @@ class Taint:
     """The forms of a session's secrets; false while there are none.
 
     Attributes:
-        is_full: there were more secrets than are remembered: every text is an echo from here on.
+        is_full: there were more or longer secrets than are remembered: every text is an echo from here on.
     """
 
     __slots__ = ("_forms", "_octets", "_prefixes", "_reach", "is_full")
@@ -89,19 +91,39 @@ class Taint:
         if len(blob) > PREFIX_BYTES:
             self._prefixes[blob[:PREFIX_BYTES].lower()] = None
         if len(blob) > MAX_FORM_BYTES:
+            # What it means cannot be known from its beginning, and may be quoted too.
+            self.is_full = True
             return
         self._keep_padded(blob)
-        # Some servers quote the first word alone, as the verb that they do not know.
-        self._keep(blob.split(None, 1)[0])
-        decoded = decode_base64(blob)
+        known = identity.encode()
+        # Some servers quote the first word alone, as the verb that they do not know; and what does not belong
+        # behind an initial response may be another one.
+        for word in blob.split(None, MAX_WORDS):
+            self._keep(word)
+            self._keep_encoded(word)
+            self._keep_meaning(word, known)
+
+    def _keep_meaning(self, word: bytes, known: bytes) -> None:
+        """What a secret decodes to, and the secret inside that."""
+        decoded = decode_base64(word)
         if decoded is None:
             return
-        known = identity.encode()
         for value in (decoded, *(match[1] for part in _PARTS if (match := part.search(decoded)))):
             if len(value) >= MIN_VALUE_BYTES:
                 self._keep_padded(b64encode(value))
                 if value != known:
                     self._keep(value)
+                    self._keep_encoded(value)
+
+    def _keep_encoded(self, value: bytes) -> None:
+        """A value as it reads in the base64 of a longer text that quotes it, at any offset there.
+
+        Only the characters that depend on nothing but the value; at its ends the neighbours have a say.
+        """
+        if len(value) < MIN_VALUE_BYTES:
+            return
+        for offset, first in ((0, 0), (1, 2), (2, 3)):
+            self._keep(b64encode(bytes(offset) + value)[first : (offset + len(value)) * 8 // 6])
 
     def _keep_padded(self, form: bytes) -> None:
         """A form that may be base64: its padding comes and goes."""

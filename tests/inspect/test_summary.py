@@ -145,6 +145,7 @@ def test_octets_of_text_are_counted_not_characters() -> None:
         (Conversation().finding("upstream-unreachable").end("failed", "proxy"), False),
         (Conversation().finding("timeout").end("empty", "timeout"), False),
         (Conversation().server("220 mx").gap().end("empty"), False),
+        (Conversation().server("220 mx").end("interrupted", "interrupted"), False),
     ],
 )
 def test_a_probe_said_nothing_and_nothing_went_wrong(talk: Conversation, is_probe: bool) -> None:

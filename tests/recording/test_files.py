@@ -137,6 +137,8 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "n twice": (b"\n".join([A[0], A[1], A[1]]), 3, "event 1 of session a comes after event 1"),
     "a session twice": (b"\n".join([*A, A[0]]), 4, "session a is opened a second time"),
     "opened in the middle": (A[0].replace(b'"n":0', b'"n":3'), 1, "is opened by event 3, not by event 0"),
+    "not UTF-8 in a later field": (A[0] + b"\n" + A[1][:-1] + b',"later":"\xff"}\n' + A[2], 2, "not JSON"),
+    "half a character in one": (A[0] + b"\n" + A[1][:-1] + b',"later":"\\ud800"}\n' + A[2], 2, "not JSON"),
     "over-long": (A[0] + b"\n" + b" " + b"x" * (3 * MAX_LINE_BYTES) + b"\n" + A[1], 2, "is longer than"),
     "over-long without end": (A[0] + b"\n" + b"x" * (3 * MAX_LINE_BYTES), 2, "the line is longer than"),
 }  # fmt: skip

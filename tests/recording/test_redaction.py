@@ -136,6 +136,43 @@ def test_the_secret_inside_each_mechanisms_line_is_known(mechanism: str, decoded
     assert talk.server(f"535 bad {secret}, alice\r\n") == b"535 bad {{secret}}, alice\r\n"
 
 
+@pytest.mark.parametrize("before", ["", "?", "no "])
+@pytest.mark.parametrize("secret", [PLAIN, PASSWORD, f"\0alice\0{PASSWORD}"])
+def test_a_secret_inside_the_base64_of_what_the_server_says(before: str, secret: str) -> None:
+    talk = signed_in_with()
+    recorded = talk.server(f"535 {b64(f'{before}{secret} is wrong')} no\r\n")
+    head, _, tail = recorded.partition(b"{{secret}}")
+    # The characters that the secret shares with its neighbours may stay: one before it, one behind it.
+    assert len(head.removeprefix(b"535 ").rstrip(b"=")) * 6 <= len(before) * 8 + 6
+    assert len(tail.removesuffix(b" no\r\n").rstrip(b"=")) * 6 <= len(" is wrong") * 8 + 12
+
+
+def test_what_stands_behind_the_initial_response_may_be_another() -> None:
+    other = b64("\0alice\0battery staple")
+    talk = signed_in_with(f"{PLAIN} {other}")
+    assert talk.server(f"535 {other}\r\n") == b"535 {{secret}}\r\n"
+    raw = talk.server(f"535 neither {PASSWORD} nor battery staple\r\n")
+    assert raw == b"535 neither {{secret}} nor {{secret}}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "recorded"),
+    [
+        (f"AUTHPLAIN {PLAIN}", "AUTHPLAIN {{secret}}"),
+        (f"AUTH:PLAIN {PLAIN}", "AUTH:PLAIN {{secret}}"),
+        (f"LOGIN alice {PASSWORD}", "LOGIN {{secret}}"),
+        (f"AUTHENTICATE PLAIN {PLAIN}", "AUTHENTICATE {{secret}}"),
+        (f"pass {PASSWORD}", "pass {{secret}}"),
+        (f"Authorization: Basic {PLAIN}", "Authorization: {{secret}}"),
+        (f"AUTH{PLAIN}", "{{secret}}"),
+        ("PASSIVE x", "PASSIVE x"),
+    ],
+)
+def test_what_resembles_auth_is_doubted(line: str, recorded: str) -> None:
+    talk = Talk()
+    assert talk.client(line + "\r\n") == recorded.encode() + b"\r\n"
+
+
 def test_the_identity_is_no_secret_but_the_line_that_told_it_is() -> None:
     talk = Talk()
     talk.client("AUTH LOGIN\r\n")
@@ -220,12 +257,26 @@ def test_an_over_long_secret_in_pieces() -> None:
     assert talk.client(blob[60_000:120_000], partial=True) == b"{{secret}}"
     assert talk.client(blob[120_000:] + "\r\n") == b"{{secret}}\r\n"
     assert {event.verb for event in talk.events[1:]} == {"{{secret}}"}  # type: ignore[union-attr]
-    # The server quotes it in pieces of its own.
-    assert talk.server("500 what is " + blob[:100], partial=True) == b"500 what is {{secret}}"
+    # What it means is not known, and what the server quotes of it neither.
+    assert talk.server("535 5.7.8 what is " + blob[:100], partial=True) == b"535 5.7.8 {{secret}}"
     assert talk.server(blob[100:64_000], partial=True) == b"{{secret}}"
-    assert talk.server(blob[64_000:], partial=True) == b"{{secret}}"
-    assert talk.server("?\r\n") == b"?\r\n"
+    assert talk.server("?\r\n") == b"{{secret}}\r\n"
     assert talk.client("NOOP\r\n") == b"NOOP\r\n"
+
+
+def test_a_long_secret_that_the_server_quotes_in_pieces() -> None:
+    blob = b64encode(b"".join(sha256(b"%d" % n).digest() for n in range(288))).decode()
+    assert len(blob) == 12_288  # RFC 4954 4 has no longer ones
+    talk = signed_in_with(blob)
+    assert talk.server("500 what is " + blob[:100], partial=True) == b"500 what is {{secret}}"
+    assert talk.server(blob[100:9_000], partial=True) == b"{{secret}}"
+    assert talk.server(blob[9_000:], partial=True) == b"{{secret}}"
+    assert talk.server("?\r\n") == b"?\r\n"
+
+
+def test_an_over_long_secret_that_the_server_quotes_decoded() -> None:
+    talk = signed_in_with(b64("\0alice\0" + PASSWORD * 2_000))
+    assert talk.server(f"535 5.7.8 {PASSWORD} is no password\r\n") == b"535 5.7.8 {{secret}}\r\n"
 
 
 @pytest.mark.parametrize("verb", ["AUTH", "X-EXPS"])
@@ -254,7 +305,7 @@ def test_a_server_may_quote_an_over_long_line_before_it_ends() -> None:
     talk = Talk()
     talk.client(f"AUTH PLAIN <<password:{PLAIN[:3]}>>", partial=True)
     talk.client(PLAIN[3:] + "A" * 50_000, partial=True)
-    assert talk.server(f"500 too long: {PLAIN}AAAAAA\r\n") == b"500 too long: {{secret}}\r\n"
+    assert talk.server(f"500 too long: {PLAIN}AAAAAA\r\n") == b"500 {{secret}}\r\n"
 
 
 def test_a_secret_over_the_seam_of_two_pieces_of_a_reply() -> None:
