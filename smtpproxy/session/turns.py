@@ -302,6 +302,10 @@ class Turns(Logins):
         if not self._has_server:
             self._ask_about_command(line, "STARTTLS")
             return
+        if is_ours and argument_of(line):
+            # RFC 3207 4: it takes no parameters.
+            self._answer_ourselves(line, "STARTTLS", b"501 5.5.4 smtpproxy: STARTTLS takes no parameters\r\n")
+            return
         event = self._add_command(line, "STARTTLS", to="proxy" if is_ours else "server")
         owed = Expectation("STARTTLS", event.n)
         self._holding = owed

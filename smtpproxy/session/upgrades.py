@@ -135,6 +135,8 @@ class Upgrades(Answers):
         if self._is_winding_up:
             self._add_opaque(data, from_=side, to="proxy")
             return
+        # Where they came with the 220 itself, no ClientHello has left yet, and none shall.
+        self._effects = [effect for effect in self._effects if not isinstance(effect, fx.StartTls)]
         about = self._n
         self._add_opaque(data, from_=side, to="proxy")
         self._server_is_switching = False

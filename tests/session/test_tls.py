@@ -117,6 +117,15 @@ def test_in_step_only_220_starts_tls(stage: Stage, code: bytes) -> None:
     asks(scene, b"NOOP\r\n", b"250 ok\r\n")
 
 
+def test_starttls_with_parameters_is_refused_by_us(stage: Stage) -> None:
+    scene = greeted(stage(server_tls="implicit"))
+    hello(scene)
+    scene.client.says(b"STARTTLS now\r\n")
+    assert scene.client.hears(b"501 5.5.4 smtpproxy: STARTTLS takes no parameters\r\n")
+    assert scene.server.hears(b"")
+    takes_starttls(scene)
+
+
 def test_starttls_under_tls_is_refused_by_us(stage: Stage) -> None:
     scene = greeted(stage(is_client_tls=True))
     scene.client.says(b"STARTTLS\r\n")
@@ -213,6 +222,7 @@ def test_server_glues_octets_to_its_220(
         scene.server.says(glued)
     assert scene.client.hears_line(b"421 4.7.0 ")
     assert not scene.client.is_tls
+    assert scene.server.is_shaking != is_same_segment, "no ClientHello leaves where they are seen in time"
     assert scene.server.ended == "close"
     assert scene.findings == ["starttls-injection"]
     assert [octets_of(event) for event in scene.of(Opaque)] == [glued]
