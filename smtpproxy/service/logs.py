@@ -43,7 +43,7 @@ async def open_configured_log(config: Config) -> AsyncIterator[Log]:
         yield event_log
 
 
-async def report_status(log: Log, report: Callable[[str], None]) -> None:
+async def report_status(log: Log, report: Callable[[str], None], *, is_refusing: bool) -> None:
     """Tell the operator when recording fails or falls behind, and when it works again; never returns."""
     before = LogStatus()
     while True:
@@ -51,17 +51,18 @@ async def report_status(log: Log, report: Callable[[str], None]) -> None:
         await trio.sleep(LOOK_S)
         now = log.status()
         if now.state != before.state or now.is_dropping != before.is_dropping:
-            report(_describe(now, lost_before=before.lost_events))
+            report(_describe(now, lost_before=before.lost_events, is_refusing=is_refusing))
             before = now
 
 
-def _describe(status: LogStatus, *, lost_before: int) -> str:
+def _describe(status: LogStatus, *, lost_before: int, is_refusing: bool) -> str:
     if status.state == "ok":
         lost = status.lost_events - lost_before
         return "recording works again" + (
             f"; {lost} events are missing, and gaps in the log tell where" if lost else ""
         )
     reason = status.error or "the store is too slow"
+    refused = "; new sessions are refused" if is_refusing else ""
     if status.is_dropping:
-        return f"recording drops events, mail flows on: {reason}"
-    return f"recording is behind: {reason}"
+        return f"recording drops events, mail flows on: {reason}{refused}"
+    return f"recording is behind: {reason}{refused}"

@@ -73,7 +73,9 @@ async def _run(
     async with open_configured_log(config) as log, trio.open_nursery() as running:
         recording = LogRecording(log, keep_secrets=config.keep_secrets, bodies=config.bodies, report=report)
         await running.start(stop.obey_signals)
-        running.start_soon(report_status, log, report)
+        running.start_soon(
+            partial(report_status, log, report, is_refusing=config.on_record_failure == "refuse")
+        )
         async with trio.open_nursery() as watching:
             await watching.start(partial(watch_all, log.feed, watchers, may_show=may_show, report=report))
             async with trio.open_nursery() as serving:
