@@ -299,10 +299,12 @@ class Answers(Endings):
     def _count(self, verb: str, code: int) -> None:
         if code >= 400:
             rule = RULES.get(verb)
-            if verb in (".", "greeting", "sasl") or (rule is not None and rule.refusal_counts):
+            is_login = verb in ("AUTH", "X-EXPS", "sasl")
+            is_mail = verb == "." or (rule is not None and rule.refusal_counts and not is_login)
+            # A 421 ends the session, whatever it answers (RFC 5321 3.8).
+            if is_mail or is_login or verb == "greeting" or (code == 421 and verb != "QUIT"):
                 self._facts.refused += 1
-                if verb not in ("greeting", "AUTH", "X-EXPS", "sasl"):
-                    self._facts.refused_mail += 1
+            self._facts.refused_mail += is_mail
         elif verb == "." and 200 <= code < 300:
             self._facts.accepted += 1
 

@@ -178,6 +178,17 @@ def test_a_421_is_passed_on_and_the_server_does_the_closing(stage: Stage) -> Non
     assert scene.client.ended == "fin"
 
 
+@pytest.mark.parametrize(
+    ("command", "outcome"), [(b"EHLO x\r\n", "rejected"), (b"NOOP\r\n", "rejected"), (b"QUIT\r\n", "empty")]
+)
+def test_a_421_to_any_command_but_quit_is_a_refusal(stage: Stage, command: bytes, outcome: str) -> None:
+    scene = greeted(stage())
+    asks(scene, command, b"421 4.7.0 go away\r\n")
+    scene.server.leaves()
+    scene.client.leaves()
+    assert scene.end.outcome == outcome
+
+
 def test_quit_and_a_server_that_just_closes(stage: Stage) -> None:
     scene = greeted(stage())
     passes(scene, b"QUIT\r\n")
