@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
@@ -20,6 +21,7 @@ from smtpproxy.net.poller import Poller
 from smtpproxy.net.route import Recording, Route
 from smtpproxy.net.timers import Timers
 
+_LOG: Final = logging.getLogger(__name__)
 BACKLOG: Final = 1024
 REFUSALS: Final = 64
 """Sessions over the limit that are told so; beyond these connections are just closed."""
@@ -124,7 +126,10 @@ class _Server:
             session = Session(
                 sock, peer, route, self._recording, timers=self.timers, poller=self.poller, gate=self
             )
-        except Exception:  # noqa: BLE001 - a session's failure must never reach the listener
+        except Exception as error:  # noqa: BLE001 - a session's failure must never reach the listener
+            _LOG.error(
+                "a session could not begin: internal error, please report it (%s)", type(error).__name__
+            )
             sock.close()
             return
         # Counted here and not when its task begins: a burst is accepted before any of its tasks run.
@@ -145,8 +150,9 @@ class _Server:
     async def _run(self, session: Session, host: str, refusal: tuple[str, str] | None) -> None:
         try:
             await session.run(refusal)
-        except Exception:  # noqa: BLE001, S110 - it could not even be recorded; the others must live
-            pass
+        except Exception as error:  # noqa: BLE001 - it could not even be recorded; the others must live
+            # The error's name alone: its text may hold what a peer said.
+            _LOG.error("a session was cut off: internal error, please report it (%s)", type(error).__name__)
         finally:
             self._sessions.discard(session)
             self._by_address[host] -= 1
