@@ -152,7 +152,7 @@ class _Server:
             await session.run(refusal)
         except Exception as error:  # noqa: BLE001 - it could not even be recorded; the others must live
             # The error's name alone: its text may hold what a peer said.
-            _LOG.error("a session was cut off: internal error, please report it (%s)", type(error).__name__)
+            _LOG.error("internal error: a session was cut off (%s)", type(error).__name__)
         finally:
             self._sessions.discard(session)
             self._by_address[host] -= 1
