@@ -16,6 +16,7 @@ import trio
 
 from smtpproxy import __version__
 from smtpproxy.errors import SmtpProxyError
+from smtpproxy.net.channel import Channel
 from smtpproxy.net.dial import dial, reason_for
 from smtpproxy.net.ids import new_session_id
 from smtpproxy.net.poller import READ, WRITE, Poller
@@ -48,39 +49,6 @@ class LogGate(Protocol):
         """Call back once when reading may go on."""
 
 
-class _Channel:
-    """One side's transport, and what is watched of its socket."""
-
-    __slots__ = ("_callback", "_poller", "has_ended", "is_choking", "mask", "side", "sock", "transport")
-
-    def __init__(
-        self, side: Leg, sock: socket.socket, poller: Poller, on_ready: Callable[["_Channel", int], None]
-    ) -> None:
-        self.side: Leg = side
-        self.sock = sock
-        self.transport = Transport(sock, on_closing=self._forget)
-        self.mask = 0
-        self.has_ended = False
-        """Nothing more comes from this side."""
-        self.is_choking = False
-        """Too much waits for this side: the other one is not read."""
-        self._poller = poller
-        self._callback: Callable[[int], None] = partial(on_ready, self)
-
-    def watch(self, mask: int) -> None:
-        """Be called back for these from now on."""
-        if mask != self.mask:
-            self._poller.watch(self.sock, self.mask, mask, self._callback)
-            self.mask = mask
-
-    def release(self) -> None:
-        """Let go of the session: what refers to itself waits for the garbage collector, TLS and all."""
-        self._callback = _ignore
-
-    def _forget(self) -> None:
-        self.watch(0)
-
-
 class Session:
     """One client connection, from accept to close."""
 
@@ -102,8 +70,8 @@ class Session:
         self._poller = poller
         self._gate = gate
         self._running: dict[str, Timer] = {}
-        self._client = _Channel("client", sock, poller, self._on_ready)
-        self._server: _Channel | None = None
+        self._client = Channel("client", sock, poller, self._on_ready)
+        self._server: Channel | None = None
         self._began = time.perf_counter()
         self._dialling: trio.CancelScope | None = None
         self._is_held_by_log = False
@@ -171,7 +139,7 @@ class Session:
         if scope.cancelled_caught:
             self._feed(lambda: None)
             return
-        self._server = _Channel("server", sock, self._poller, self._on_ready)
+        self._server = Channel("server", sock, self._poller, self._on_ready)
         self._feed(lambda: self.relay.server_connected(self._now()))
 
     def _on_crash(self, error: BaseException) -> None:
@@ -228,7 +196,7 @@ class Session:
             self._dialling.cancel()
         self._closed.set()
 
-    def _on_ready(self, channel: _Channel, ready: int) -> None:
+    def _on_ready(self, channel: Channel, ready: int) -> None:
         """The poller's call: that side's socket can be read, or written, or both."""
         if self._is_crashed or channel.transport.is_closed:
             return
@@ -243,7 +211,7 @@ class Session:
             self._on_crash(error)
             self._abandon()
 
-    def _read(self, channel: _Channel) -> None:
+    def _read(self, channel: Channel) -> None:
         """Read what is there by now, a few times where there is much; the others have their turn too."""
         if self._gate.is_full():
             self._hold_for_log()
@@ -271,7 +239,7 @@ class Session:
     def _resume_from_log(self) -> None:
         self._is_held_by_log = False
 
-    def _is_paused(self, channel: _Channel) -> bool:
+    def _is_paused(self, channel: Channel) -> bool:
         """Whether that side is not to be read for now, or any more."""
         if channel.has_ended or self._is_held_by_log or self.relay.is_over or channel.transport.is_closed:
             return True
@@ -312,7 +280,7 @@ class Session:
         if self.relay.is_over:
             self._see_to_the_end(client, server)
 
-    def _see_to_the_end(self, client: _Channel, server: _Channel | None) -> None:
+    def _see_to_the_end(self, client: Channel, server: Channel | None) -> None:
         if self._dialling is not None:
             self._dialling.cancel()
         if client.transport.is_closed and (server is None or server.transport.is_closed):
@@ -441,10 +409,6 @@ class Session:
         for timer in self._running.values():
             timer.cancel()
         self._running.clear()
-
-
-def _ignore(_: int) -> None:
-    """What becomes of a call for a session that is gone."""
 
 
 def _made_when_asked(make_policy: Callable[[str], Policy], client: str) -> Policy:
