@@ -8,7 +8,7 @@ socket, spoken as SMTP unless written `lmtp+unix:/path` · `sandbox:` the embedd
 
 import ipaddress
 import re
-from typing import Literal
+from typing import Literal, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -89,13 +89,18 @@ def parse_endpoint(text: str, *, is_listen: bool) -> Endpoint:
                 "listen URL sandbox: the sandbox is an upstream; listen on smtp://127.0.0.1:1025"
             )
         return Endpoint(scheme="sandbox")
-    for prefix, scheme in (("unix:", "smtp"), ("lmtp+unix:", "lmtp"), ("smtp+unix:", "smtp")):
+    unix_schemes: tuple[tuple[str, Scheme], ...] = (
+        ("unix:", "smtp"),
+        ("lmtp+unix:", "lmtp"),
+        ("smtp+unix:", "smtp"),
+    )
+    for prefix, scheme in unix_schemes:
         if text.startswith(prefix):
             path = text[len(prefix) :]
             path = path.removeprefix("//")
             if not path or "\0" in path or len(path.encode()) > 107:
                 raise EndpointError(f"{what} URL {text}: a unix socket needs a path of 1 to 107 bytes")
-            return Endpoint(scheme=scheme, path=path)  # type: ignore[arg-type]
+            return Endpoint(scheme=scheme, path=path)
     _, at, host = text.rpartition("@")
     if at:
         # Before any other fault is told: what stands there is a password, which no message may repeat.
@@ -123,4 +128,4 @@ def parse_endpoint(text: str, *, is_listen: bool) -> Endpoint:
         port = DEFAULT_PORTS[parts.scheme]
     elif port == 0 and not is_listen:
         raise EndpointError(f"upstream URL {text!r}: port 0 cannot be dialled")
-    return Endpoint(scheme=parts.scheme, host=host, port=port)  # type: ignore[arg-type]
+    return Endpoint(scheme=cast("Scheme", parts.scheme), host=host, port=port)

@@ -9,6 +9,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -92,10 +93,7 @@ def open_file(path: Path) -> Iterator[list[RecordedSession]]:
                 spool.seek(place[number])
                 yield spool.read(place[number + 1])
 
-        yield [
-            RecordedSession(session, lambda place=place: lines(place))  # type: ignore[misc]
-            for session, place in places.items()
-        ]
+        yield [RecordedSession(session, partial(lines, place)) for session, place in places.items()]
 
 
 def warn(problem: SmtpProxyError | str) -> None:

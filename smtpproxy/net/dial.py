@@ -43,12 +43,12 @@ async def dial(upstream: Endpoint, connect_to: tuple[str, int] | None) -> socket
     return await _connect(socket.AF_INET if version == 4 else socket.AF_INET6, (host, port))
 
 
-async def _connect(family: socket.AddressFamily, address: object) -> socket.socket:
+async def _connect(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         while True:
-            error = sock.connect_ex(address)  # type: ignore[arg-type]
+            error = sock.connect_ex(address)
             if error != errno.EAGAIN:
                 break
             # A unix socket whose queue is full: nothing has begun, and nothing tells when there is room.

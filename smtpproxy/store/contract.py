@@ -61,7 +61,7 @@ class Page(NamedTuple):
 
 
 class LogStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How recording is doing, for the console, the page and /readyz.
+    """How recording is doing, for the console.
 
     Attributes:
         state: degraded: behind, or dropping; failed: the store refuses what is written.
