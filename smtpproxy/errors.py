@@ -6,6 +6,7 @@ SmtpProxyError                 anything a user can act on; the command line prin
 ├ ServiceError                 a port is taken, a store is in use, a CA cannot be read       exit 2
 │ ├ StoreError                 the event log cannot be opened, read or written               exit 2
 │ └ CertificateError           the authority or a certificate cannot be read or made         exit 2
+├ ReplayError                  a recorded session cannot be rerun as asked                   exit 2
 ├ RecordingError               a recording file cannot be read; names file and line          exit 2
 │ └ TooNewError                it was written by a later smtpproxy                           exit 2
 └ NotFoundError                no such session                                               exit 2
@@ -36,6 +37,10 @@ class StoreError(ServiceError):
 
 class CertificateError(ServiceError):
     """The authority or a certificate cannot be read or made."""
+
+
+class ReplayError(SmtpProxyError):
+    """A recorded session cannot be rerun as asked; nothing was connected, or no more than that."""
 
 
 class RecordingError(SmtpProxyError):
