@@ -70,7 +70,7 @@ class SessionResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         session: the recorded session's id; "" for a session of an app that a mock had no recording for.
         source, line: where it is recorded.
         attempt: counts repetitions from 1.
-        status: error: it could not be run (nothing was compared, or not to the end), for the reason in `error`.
+        status: error: it could not be run (nothing was compared, or not to the end); `error` says why.
         steps: each of the script's.
         differences: empty where the status is same.
         notes: for people, no difference.

@@ -415,7 +415,7 @@ class _Reading:
 
     @property
     def _tls_leg(self) -> Leg:
-        """The sandbox and the mock have no server leg of their own: what is said to them is the client leg."""
+        """Sandbox and mock have no server leg of their own: what is said to them is the client leg."""
         if self._start is not None and self._start.upstream in ("sandbox:", "mock:"):
             return "client"
         return self._leg
