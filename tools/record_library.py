@@ -7,6 +7,7 @@ with a line that says why. Everything runs on loopback on free ports, and nothin
 """
 
 import argparse
+import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +30,8 @@ def main() -> int:
     if options.is_list:
         print("\n".join(f"{name:36} {scenario.shows}" for name, scenario in SCENARIOS.items()))
         return 0
+    # aiosmtpd warns its authors' users of things to come; without a handler that goes to the terminal.
+    logging.getLogger("mail.log").addHandler(logging.NullHandler())
     left_out = [name for name in options.only if not _is_recorded(name)]
     write_table()
     return 1 if left_out else 0

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from tests.ends import PATIENCE_S, trusting
 from tests.real.clients import CLIENTS, Mail
-from tools.library.scenario import App, Play
+from tools.library.scenario import Account, App, Play
 
 NAME = "app.example.test"
 """What every client calls itself."""
@@ -65,7 +65,6 @@ def sends(
     """One message by a program of `CLIENTS`, on as many connections as it is to try."""
 
     def play(app: App) -> None:
-        account = app.account
         mail = Mail(
             url=app.url,
             tls=tls,
@@ -73,9 +72,9 @@ def sends(
             message=message(app.topic, *text),
             folder=app.folder,
             recipients=recipients,
-            account=(account.user, account.password) if account and account.password else None,
+            account=_password(app.account, client),
             mechanism=mechanism,
-            options=[*options, *_token(app)],
+            options=[*options, *_token(app.account, client)],
             sender=sender,
             name=NAME,
         )
@@ -86,11 +85,18 @@ def sends(
     return play
 
 
-def _token(app: App) -> list[str]:
+def _password(account: Account | None, client: str) -> tuple[str, str] | None:
+    """User and password; all clients but curl take a bearer token as one."""
+    if account is None or (client == "curl" and account.token):
+        return None
+    return account.user, account.password or account.token
+
+
+def _token(account: Account | None, client: str) -> list[str]:
     """How curl is given a bearer token."""
-    if app.account is None or not app.account.token:
+    if account is None or not account.token or client != "curl":
         return []
-    return ["--user", app.account.user, "--oauth2-bearer", app.account.token]
+    return ["--user", account.user, "--oauth2-bearer", account.token]
 
 
 def talks(talk: Callable[[smtplib.SMTP, bytes], object], *text: str, tls: str = "plain") -> Play:
@@ -186,7 +192,7 @@ def send_in_chunks(smtp: smtplib.SMTP, mail: bytes) -> None:
 def send_in_chunks_at_once(smtp: smtplib.SMTP, mail: bytes) -> None:
     """RFC 3030 with RFC 2920: binary content cut within a line, in one segment, then the replies."""
     _begin(smtp, "BODY=BINARYMIME")
-    binary = mail + bytes(range(256))
+    binary = mail + bytes(range(255, -1, -1))
     half = len(binary) // 2
     smtp.send(b"BDAT %d\r\n%sBDAT %d LAST\r\n%s" % (half, binary[:half], len(binary) - half, binary[half:]))
     smtp.getreply()
@@ -206,9 +212,9 @@ def ask_around(smtp: smtplib.SMTP, mail: bytes) -> None:
         "NOOP",
         f"VRFY {BOB}",
         "HELP",
+        "TELEPATHY on",
         "RSET",
         "DATA",
-        "TELEPATHY on",
         f"MAIL FROM:<{SENDER}> COLOUR=red",
     ):
         smtp.docmd(command)

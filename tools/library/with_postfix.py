@@ -212,7 +212,7 @@ SCENARIOS = [
     ),
     _scenario(
         "other-commands",
-        "NOOP, VRFY, HELP, RSET; DATA too early, an unknown command, an unknown parameter",
+        "NOOP, VRFY, RSET; HELP and another that it does not know; DATA too early, an unknown parameter",
         "smtplib",
         500,
         talks(ask_around),

@@ -106,7 +106,7 @@ SCENARIOS = [
     _refused("rcpt-550", "RCPT is refused for good", "smtplib", 550),
     _refused("rcpt-451", "RCPT is refused for now", "curl", 451),
     _refused("quota-452", "the mailbox is full", "msmtp", 452),
-    _refused("datacmd-451", "DATA is refused", "msmtp", 451),
+    _refused("datacmd-451", "DATA is refused", "curl", 451),
     _refused("data-554-5.7.1", "the message is refused after its end", "swaks", 554),
     _scenario(
         "greylist",
@@ -139,9 +139,9 @@ SCENARIOS = [
     _scenario(
         "xoauth2-535",
         "XOAUTH2 is refused in two steps: 334 with an error in JSON, an empty line, 535",
-        "curl",
+        "msmtp",
         535,
-        sends("curl", *XOAUTH2, tls="starttls"),
+        sends("msmtp", tls="starttls", mechanism="XOAUTH2"),
         outcomes=("rejected",),
         account=NO_BEARER,
     ),
