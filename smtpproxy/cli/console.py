@@ -21,11 +21,11 @@ from smtpproxy.config.checks import warnings_of
 from smtpproxy.config.model import Config
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ServiceError
-from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.transcript import Line, Transcript
 from smtpproxy.recording.codec import LineError, UnknownEvent, decode, splice_seq
 from smtpproxy.service.ready import Ready, render_ready_line
 from smtpproxy.store.contract import Removed, Row
+from smtpproxy.wire.escape import escape
 
 CONTENT_LINES: Final = 20
 """How much of each message the live transcript shows: its headers, mostly. `smtpproxy show` has the rest."""

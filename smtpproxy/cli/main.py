@@ -15,7 +15,7 @@ import click
 
 from smtpproxy import __version__
 from smtpproxy.errors import SmtpProxyError
-from smtpproxy.inspect.escape import escape
+from smtpproxy.wire.escape import escape
 
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "run": ("run", "run", "Run the proxy: relay, record, and show what is said."),

@@ -11,9 +11,9 @@ import msgspec
 from smtpproxy.cli.options import find_store, store_option
 from smtpproxy.cli.recorded import say
 from smtpproxy.cli.table import render_table
-from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.summary import SessionSummary
 from smtpproxy.store.reader import LogReader
+from smtpproxy.wire.escape import escape
 
 KEYS: Final = (
     "session",

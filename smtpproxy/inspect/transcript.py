@@ -16,7 +16,6 @@ from typing import Final, Literal, assert_never
 import msgspec
 
 from smtpproxy.endpoints import Endpoint
-from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.summary import size_of, text_of
 from smtpproxy.session.events import (
     AnyEvent,
@@ -36,6 +35,7 @@ from smtpproxy.session.events import (
     Tls,
     octets_of,
 )
+from smtpproxy.wire.escape import escape
 
 Style = Literal["client", "server", "rejection", "proxy", "content", "info", "finding", "failure"]
 
