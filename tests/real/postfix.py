@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,6 +170,7 @@ def run_postfix(
         _write_files(root, ports, certificate, key, user)
         _write_settings(root, mailboxes, settings or {})
         _create_accounts(program("saslpasswd2"), root, accounts)
+        _age(root)
         with (root / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 [master, "-c", str(root), "-d"],
@@ -230,6 +232,13 @@ def _write_settings(root: Path, mailboxes: Sequence[str], settings: Mapping[str,
     main = root / "main.cf"
     lines = [line for line in main.read_text().splitlines() if line.split(" ")[0] not in settings]
     main.write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in settings.items())]) + "\n")
+
+
+def _age(root: Path) -> None:
+    """Date the configuration back: Postfix waits while a file is so new that it may be half written."""
+    past = time.time() - 60
+    for name in ("main.cf", "master.cf", "mailboxes"):
+        os.utime(root / name, (past, past))
 
 
 def _create_accounts(saslpasswd2: str, root: Path, accounts: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Records one scenario through `smtpproxy run`, exports it, and looks whether it shows what it is to show."""
 
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,10 @@ def check(scenario: Scenario, file: Path, private: list[str] | None = None) -> N
     secrets = scenario.account.secrets if scenario.account else ()
     if any(form in text.encode() for secret in secrets for form in forms_of(secret)):
         raise NotShownError(f"{scenario.name}: a secret is in it")
-    if told := [word for word in private or [] if word != "localhost" and word in text]:
+    # Certificates are left out: a short host name is soon found in base64.
+    spoken = "\n".join(line for line in text.splitlines() if '"certificates":' not in line)
+    words = [word for word in private or [] if word != "localhost"]
+    if told := [word for word in words if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", spoken)]:
         raise NotShownError(f"{scenario.name}: it tells of this machine: {told}")
 
 
