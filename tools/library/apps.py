@@ -10,8 +10,11 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from urllib.parse import urlsplit
 
-from tests.ends import PATIENCE_S, trusting
+from tests.ends import PATIENCE_S, Patience, trusting
+from tests.programs import program
 from tests.real.clients import CLIENTS, Mail
+from tests.real.postfix import run_postfix
+from tests.real.privileges import require_root
 from tools.library.scenario import Account, App, Play
 
 NAME = "app.example.test"
@@ -97,6 +100,25 @@ def _token(account: Account | None, client: str) -> list[str]:
     if account is None or not account.token or client != "curl":
         return []
     return ["--user", account.user, "--oauth2-bearer", account.token]
+
+
+def relay_by_postfix(app: App) -> None:
+    """A Postfix of its own is given a message for two, and delivers it where the app would."""
+    target = urlsplit(app.url)
+    settings = {
+        "relayhost": f"[{target.hostname}]:{target.port}",
+        "smtp_helo_name": NAME,
+        "smtp_tls_security_level": "may",
+        "virtual_mailbox_domains": "",
+        "mynetworks": "127.0.0.0/8",
+        "smtpd_relay_restrictions": "permit_mynetworks, reject",
+    }
+    require_root("Postfix")
+    # It offers no TLS itself, so that it needs no certificate.
+    with run_postfix(program=program, certificate=b"", key=b"", accounts={}, settings=settings) as relay:
+        with smtplib.SMTP("127.0.0.1", relay.plain, NAME, timeout=PATIENCE_S) as smtp:
+            smtp.sendmail(SENDER, [BOB, CAROL], message(app.topic, *TEXT))
+        Patience("Postfix to relay the message").until(lambda: ": removed" in relay.log())
 
 
 def talks(talk: Callable[[smtplib.SMTP, bytes], object], *text: str, tls: str = "plain") -> Play:

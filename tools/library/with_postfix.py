@@ -10,6 +10,7 @@ from tools.library.apps import (
     LONG,
     NOBODY,
     ask_around,
+    relay_by_postfix,
     send_eight_bit,
     send_in_chunks,
     send_international,
@@ -92,6 +93,13 @@ SCENARIOS = [
         "smtp-source",
         250,
         sends("smtp-source", "-d", "-m", "3"),
+    ),
+    _scenario(
+        "relayed-by-postfix",
+        "a mail server as the client: opportunistic STARTTLS, all that can be pipelined is",
+        "Postfix",
+        250,
+        relay_by_postfix,
     ),
     # extensions
     _scenario(
