@@ -48,9 +48,10 @@ class Body:
         octets: its size.
         sha256: of its octets, hex.
         is_kept: whether the recording has the octets, and not only their digest.
+        first_n: the number of its first event.
     """
 
-    __slots__ = ("_cached", "_first_n", "_last_n", "_source", "is_kept", "octets", "sha256")
+    __slots__ = ("_cached", "_last_n", "_source", "first_n", "is_kept", "octets", "sha256")
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Body:
         self.sha256 = sha256
         self.is_kept = is_kept
         self._cached = cached
-        self._first_n = first_n
+        self.first_n = first_n
         self._last_n = last_n
         self._source = source
 
@@ -79,7 +80,7 @@ class Body:
         for event in self._source():
             if event.n > self._last_n:
                 return
-            if isinstance(event, Content) and event.n >= self._first_n and event.octets is UNSET:
+            if isinstance(event, Content) and event.n >= self.first_n and event.octets is UNSET:
                 yield octets_of(event)
 
 
