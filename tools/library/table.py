@@ -31,5 +31,7 @@ def outcomes_of(file: Path) -> list[str]:
 
 
 def write_table() -> None:
-    """Bring the page up to date."""
-    PAGE.write_text(render_page(PAGE.read_text()))
+    """Bring the page up to date; it is left alone where it is."""
+    text = PAGE.read_text()
+    if (rendered := render_page(text)) != text:
+        PAGE.write_text(rendered)
