@@ -115,7 +115,7 @@ class _Place:
             what: which kind of thing.
             text: the sentence.
             fields: the details.
-            allowed_by: the part of a rule that would allow it, `"level":"class"`; "" where only `ignore` would.
+            allowed_by: the part of a rule that allows it, `"level":"class"`; "" where only ignoring does.
         """
         step, recorded, expected, actual = self.step, self._recorded, self._expected, self._actual
         is_class_changed = expected is not None and (actual is None or actual.digit != expected.digit)
