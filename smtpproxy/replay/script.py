@@ -211,6 +211,11 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
 def address_of(line: bytes) -> str:
     """The path of a MAIL or RCPT command without its angle brackets; what stands there where it has none."""
+    return path_and_rest(line)[0]
+
+
+def path_and_rest(line: bytes) -> tuple[str, str]:
+    """The path of a MAIL or RCPT command, as above, and what follows it: its parameters and line end."""
     _, colon, rest = line.partition(b":")
     text = (rest if colon else line).strip().decode("utf-8", "backslashreplace")
     if text.startswith("<"):
@@ -219,8 +224,9 @@ def address_of(line: bytes) -> str:
             if char == '"' and text[at - 1] != "\\":
                 quoted = not quoted
             elif char == ">" and not quoted:
-                return text[1:at]
-    return text.split(" ", 1)[0]
+                return text[1:at], text[at + 1 :]
+    path, _, after = text.partition(" ")
+    return path, after
 
 
 def read_script(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -27,6 +28,9 @@ from smtpproxy.service.stopping import Stop
 from smtpproxy.service.watching import Watcher, watch_all
 from smtpproxy.tls.authority import Authority
 
+if TYPE_CHECKING:
+    from smtpproxy.replay.mock import Mock
+
 DRAIN_S = 5.0
 """How long watchers may take to show the rest once everything is written."""
 
@@ -39,6 +43,7 @@ async def run_proxy(
     report: Callable[[str], None],
     stop: Stop | None = None,
     log: Log | None = None,
+    mock: "Mock | None" = None,
 ) -> bool:
     """Run until SIGTERM or SIGINT; a second one ends sessions at once.
 
@@ -51,6 +56,7 @@ async def run_proxy(
         report: told, in one line, what an operator should know.
         stop: how else it is asked to end; without one it is by signals alone.
         log: record there and not in the configured store; it is closed at the end.
+        mock: the recorded sessions that routes to `mock:` are answered from.
 
     Returns:
         Whether all went well to the end: no session was cut off, nothing is missing from the log.
@@ -60,7 +66,7 @@ async def run_proxy(
         ConfigError: an upstream turned out to be our own listener.
     """
     try:
-        return await _run(config, ready, watchers, report, stop or Stop(), log)
+        return await _run(config, ready, watchers, report, stop or Stop(), log, mock)
     except BaseExceptionGroup as group:
         # A nursery wraps whatever goes wrong in it; the user's mistake is in there, and is one line.
         mistake = _first_mistake(group)
@@ -76,9 +82,10 @@ async def _run(
     report: Callable[[str], None],
     stop: Stop,
     given_log: Log | None,
+    mock: "Mock | None",
 ) -> bool:
     authority = Authority.load_or_create(config.certs)
-    routes = build_routes(config, authority, limits=_limits(config, report))
+    routes = build_routes(config, authority, limits=_limits(config, report), mock=mock)
     may_show = trio.Event()
     opened = open_configured_log(config) if given_log is None else aclosing(given_log)
     async with opened as log, trio.open_nursery() as running:
