@@ -184,7 +184,7 @@ def _disposition(message: Message) -> str:
 
 
 def _raw(message: Message, wanted: str) -> str:
-    """A field's value as it stands: the library gives one and the same character for any octet beyond ASCII."""
+    """A field's value as it stands: the library has one character for all that is beyond ASCII."""
     return next((_unfolded(value) for name, value in message.raw_items() if name.lower() == wanted), "")
 
 
