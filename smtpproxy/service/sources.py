@@ -1,6 +1,6 @@
 """Recorded sessions for replay and mock, as scripts: out of files, folders and the store; it plays none.
 
-A recording is read strictly here: what is broken in it is refused, naming file and line, before anything runs.
+A recording is read strictly here: what is broken in it is refused, naming file and line, before all else.
 """
 
 from collections.abc import Callable, Iterator, Sequence
