@@ -68,7 +68,7 @@ SCENARIOS = [
     ),
     Scenario(
         name="aiosmtpd-lmtp",
-        shows="LMTP: a reply to the message for each recipient that was taken, one of them over quota (RFC 2033 4.2)",
+        shows="LMTP: a reply to the message for each recipient taken, one is over quota (RFC 2033 4.2)",
         server="aiosmtpd",
         client="swaks",
         outcomes=("partial",),
