@@ -278,7 +278,12 @@ def _excerpt(lines: list[bytes], part: Part) -> str:
     except (LookupError, ValueError):
         shown = [line.decode("utf-8", "backslashreplace") for line in lines[:SHOWN_LINES]]
     more = len(lines) - SHOWN_LINES
-    return "\n".join([*map(_cut, shown), *([f"… ({more} more lines)"] if more > 0 else [])])
+    return "\n".join(
+        [
+            *(_cut(line) or "(a blank line)" for line in shown),
+            *([f"… ({more} more lines)"] if more > 0 else []),
+        ]
+    )
 
 
 def _outline(part: Part) -> str:
