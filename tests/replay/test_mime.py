@@ -53,7 +53,7 @@ def test_neither_folding_nor_encoding_counts() -> None:
         b"Subject: Gr\xc3\xbc\xc3\x9fe  aus\r\n K\xc3\xb6ln\r\nContent-Type: text/plain; charset=UTF-8\r\n"
     )
     text = "größer = schöner\r\n.\r\nEnde\r\n".encode()
-    encoded = b'subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n =?UTF-8?b?IGF1cyBLw7Zsbg==?=\r\n'
+    encoded = b"subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n =?UTF-8?b?IGF1cyBLw7Zsbg==?=\r\n"
     encoded += b'Content-Type: TEXT/plain;\r\n charset="utf-8"\r\n'
     variants = [
         plain + b"\r\n" + text,
@@ -68,14 +68,19 @@ def test_neither_folding_nor_encoding_counts() -> None:
     ("changed", "expected"),
     [
         ({"to": "eve@example.com"}, ("to", "bob@example.com", "eve@example.com")),
-        ({"text": "Hallo Welt\nwie geht's dir?\nBis bald, größte Grüße\n"},
-         ("part 1.1 (text/plain), line 2", "wie geht's?", "wie geht's dir?")),
+        (
+            {"text": "Hallo Welt\nwie geht's dir?\nBis bald, größte Grüße\n"},
+            ("part 1.1 (text/plain), line 2", "wie geht's?", "wie geht's dir?"),
+        ),
         ({"html": "<p>Hullo</p>"}, ("part 1.2 (text/html), line 1", "<p>Hallo</p>", "<p>Hullo</p>")),
-        ({"file": "data.bin"},
-         ("part 2: disposition", "attachment; filename=daten.bin", "attachment; filename=data.bin")),
+        (
+            {"file": "data.bin"},
+            ("part 2: disposition", "attachment; filename=daten.bin", "attachment; filename=data.bin"),
+        ),
     ],
     ids=["to", "text", "html", "file"],
-)  def test_a_difference_is_named(changed: dict[str, str], expected: tuple[str, str, str]) -> None:
+)
+def test_a_difference_is_named(changed: dict[str, str], expected: tuple[str, str, str]) -> None:
     assert fields(newsletter(), newsletter("bbbb", **changed)) == (expected,)
 
 
@@ -146,11 +151,25 @@ def test_what_is_shown_is_escaped() -> None:
 
 HEADERS = st.sampled_from(
     [
-        b"Content-Type: multipart/mixed; boundary=b\r\n", b"Content-Type: message/rfc822\r\n",
-        b"Content-Type: text/plain; charset=*'\r\n", b"Content-Transfer-Encoding: base64\r\n",
-        b"Content-Transfer-Encoding: x-uuencode\r\n", b"Content-Type: a; b*0*=%ff''%; b*1=c\r\n", b"Subject: =?x?q?=ff?=\r\n",
-        b"Subject: =?utf-8?b?A?= =?\r\n", b"\r\n", b"--b\r\n", b"--b--\r\n", b"begin 644 a\r\nM\xff\r\n", b"\xff\x00", b"\r", b" \r\n", b":\r\n",
-        b"Content-Disposition: ;filename*=utf-8''%ff\r\n", b"From x\r\n", b"Content-Type: message/delivery-status\r\n",
+        b"Content-Type: multipart/mixed; boundary=b\r\n",
+        b"Content-Type: message/rfc822\r\n",
+        b"Content-Type: text/plain; charset=*'\r\n",
+        b"Content-Transfer-Encoding: base64\r\n",
+        b"Content-Transfer-Encoding: x-uuencode\r\n",
+        b"Content-Type: a; b*0*=%ff''%; b*1=c\r\n",
+        b"Subject: =?x?q?=ff?=\r\n",
+        b"Subject: =?utf-8?b?A?= =?\r\n",
+        b"\r\n",
+        b"--b\r\n",
+        b"--b--\r\n",
+        b"begin 644 a\r\nM\xff\r\n",
+        b"\xff\x00",
+        b"\r",
+        b" \r\n",
+        b":\r\n",
+        b"Content-Disposition: ;filename*=utf-8''%ff\r\n",
+        b"From x\r\n",
+        b"Content-Type: message/delivery-status\r\n",
         b"Content-Type: \xff/\xfe; boundary=\xff\r\n",
     ]
 )
