@@ -30,6 +30,8 @@ def check_config(config: Config) -> None:
 def _check_route(route: RouteConfig) -> None:
     _check_pair(route.client_tls, "listen_cert", "listen_key")
     _check_pair(route.server_tls, "upstream_cert", "upstream_key")
+    if route.beyond is not None:
+        _check_route(route.beyond)
     if route.upstream.is_embedded:
         name = route.upstream.scheme
         if route.connect_to is not None:

@@ -16,6 +16,7 @@ from smtpproxy.inspect.transcript import Transcript
 from smtpproxy.recording.codec import UnknownEvent, decode
 from smtpproxy.session.events import (
     AnyEvent,
+    Auth,
     Command,
     Content,
     End,
@@ -130,10 +131,11 @@ class Conversation:
     @cached_property
     def commands(self) -> list[CommandLine]:
         """What the client said; neither SASL lines nor content."""
-        said = (event for event in self.events if isinstance(event, Command) and event.from_ == "client")
+        said = [event for event in self.events if isinstance(event, Command) and event.from_ == "client"]
         answers: dict[int | None, list[ReplyLines]] = {}
+        asked = self._commands_of_sasl_lines()
         for reply in self.replies:
-            answers.setdefault(reply.answers, []).append(reply)
+            answers.setdefault(asked.get(reply.answers, reply.answers), []).append(reply)
         return [CommandLine.of(pieces, answers.get(pieces[-1].n, ())) for pieces in _whole(said)]
 
     @cached_property
@@ -167,6 +169,17 @@ class Conversation:
         """All of it as people read it, with swaks's marks; contents included."""
         render = Transcript(content_lines=None).render
         return "\n".join(line.text for event in self.events for line in render(event))
+
+    def _commands_of_sasl_lines(self) -> dict[int | None, int]:
+        """Which AUTH each line of a SASL exchange belongs to, by their numbers (RFC 4954 4)."""
+        found: dict[int | None, int] = {}
+        command = 0
+        for event in self.events:
+            if isinstance(event, Command):
+                command = event.n
+            elif isinstance(event, Auth):
+                found[event.n] = command
+        return found
 
     def _replies_to_message(self, end: int) -> list[ReplyLines]:
         """With BDAT the reply answers the command of the chunk, which stands before the content."""

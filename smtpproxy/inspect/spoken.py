@@ -19,7 +19,8 @@ class CommandLine(str):
         group: commands that were pipelined share a number (RFC 2920).
         n, t: the event's number, and seconds since the session began.
         from_, to: client→server where it was relayed, client→proxy where the proxy answered it itself.
-        replies: what the client heard on it; the reply to a message's end is the message's.
+        replies: what the client heard on it, with AUTH on the lines that followed it too; the reply to a
+            message's end is the message's.
     """
 
     __slots__ = (

@@ -78,6 +78,11 @@ class Mock:
         return len(self._scripts)
 
     @property
+    def left(self) -> int:
+        """How many sessions were not given out yet."""
+        return len(self._free)
+
+    @property
     def is_exhausted(self) -> bool:
         """Whether every session was given out and has ended."""
         return len(self._results) == len(self._scripts)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
 import trio.testing
@@ -20,6 +20,9 @@ from smtpproxy.service.proxy import run_proxy
 from smtpproxy.service.ready import Ready
 from smtpproxy.service.stopping import Stop
 from smtpproxy.store.kept import KeptLog
+
+if TYPE_CHECKING:
+    from smtpproxy.replay.mock import Mock
 
 CALL_TIMEOUT_S: Final = 60.0
 """A call into the thread that is not answered by then never will be."""
@@ -38,8 +41,14 @@ class EmbeddedProxy:
         reports: what an operator would have been told, a line each.
     """
 
-    def __init__(self, config: Config) -> None:
-        """Nothing is started yet; the configuration's store and its output are not used."""
+    def __init__(self, config: Config, *, mock: "Mock | None" = None) -> None:
+        """Nothing is started yet.
+
+        Args:
+            config: what to run; its store and its output are not used.
+            mock: the recorded sessions that routes to `mock:` are answered from.
+        """
+        self._mock = mock
         self.reports: list[str] = []
         self._config = config
         self._log = KeptLog()
@@ -150,6 +159,7 @@ class EmbeddedProxy:
             report=self.reports.append,
             stop=self._stop,
             log=self._log,
+            mock=self._mock,
         )
 
     async def _settle(self) -> dict[str, list[bytes]]:

@@ -12,6 +12,7 @@ from smtpproxy.config.model import Config, RouteConfig
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ServiceError
 from smtpproxy.net.route import Limits, Route
+from smtpproxy.service.beyond import lead_beyond
 from smtpproxy.session.decisions import Policy
 from smtpproxy.session.options import RelayOptions, ServerTls
 from smtpproxy.tls.authority import Authority
@@ -62,11 +63,17 @@ def build_routes(
         ServiceError: the keylog folder cannot be made.
     """
     _make_folder(config.keylog)
-    sandbox = _sandbox() if any(route.upstream.is_sandbox for route in config.routes) else None
-    return [
-        _route(route, config, authority, mock if route.upstream.is_mock else sandbox, limits)
-        for route in config.routes
-    ]
+    every = [*config.routes, *(route.beyond for route in config.routes if route.beyond is not None)]
+    sandbox = _sandbox() if any(route.upstream.is_sandbox for route in every) else None
+
+    def build(route: RouteConfig) -> Route:
+        provider = mock if route.upstream.is_mock else sandbox
+        built = _route(route, config, authority, provider, limits)
+        if mock is None or route.beyond is None:
+            return built
+        return lead_beyond(built, build(route.beyond), left=lambda: mock.left)
+
+    return [build(route) for route in config.routes]
 
 
 def _route(

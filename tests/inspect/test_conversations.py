@@ -64,6 +64,14 @@ def test_what_is_a_secret_is_a_placeholder() -> None:
     assert (auth.mechanism, auth.identity) == ("PLAIN", "alice")
 
 
+def test_a_login_has_all_the_replies_of_its_exchange() -> None:
+    talk = Conversation().client("AUTH LOGIN", mechanism="LOGIN").server("334 VXNlcm5hbWU6")
+    talk.sasl("{{user}}").server("334 UGFzc3dvcmQ6").sasl("{{secret}}", step=2).server("235 ok")
+    (auth,) = view(talk.client("QUIT").server("221 bye")).commands[:1]
+    assert [reply.code for reply in auth.replies] == [334, 334, 235]
+    assert auth.reply == "235 ok"
+
+
 def test_a_line_in_pieces_is_one_command() -> None:
     talk = (
         Conversation()
