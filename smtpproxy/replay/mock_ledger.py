@@ -1,5 +1,6 @@
 """What one session of an app at the mock has come to: what was played, what did not match."""
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -13,6 +14,12 @@ from smtpproxy.session.decisions import CommandTurn
 
 NEAREST_STEPS: Final = 1000
 """How far on and back a step is looked for that is what the app said."""
+_RECORD_AGAIN: Final = "put the app right, or record the session again"
+_NO_HEADERS: Final = frozenset(
+    {"body", "disposition", "end", "lines", "octets", "pattern", "sha256", "size", "type"}
+)
+"""What differs in a message and is not called after a header field."""
+_HEADER: Final = re.compile(r"[a-z0-9-]+")
 THE_END: Final = "the end of the session"
 
 
@@ -69,10 +76,10 @@ class MockLedger:
                 said=bounded(expected),
                 expected=bounded(expected),
                 actual=actual,
-                text=text or f"the app said something else than the recording has there: {_listed(fields)}",
+                text=text or _told(step, fields, actual),
                 fields=fields,
                 nearest=nearest,
-                fix=self._fix(step, fields) if is_fixable else self._record_again,
+                fix=self._fix(step, fields) if is_fixable else _RECORD_AGAIN,
             )
         )
 
@@ -87,7 +94,8 @@ class MockLedger:
         missing = [at for at in range(len(script.steps)) if at not in self._verdicts and not is_optional(at)]
         differences = list(self._differences)
         if missing:
-            differences.append(self._not_played(missing, is_over=is_over))
+            why = self._why_not_played(is_over=is_over)
+            differences += [self._not_played(script.steps[at], why) for at in missing]
         notes = list(self._notes)
         if self._unheeded:
             notes.append(f"after that {self._unheeded} more of what the app said did not match")
@@ -111,44 +119,41 @@ class MockLedger:
             actual=self._actual.get(at, ""),
         )
 
-    def _not_played(self, missing: list[int], *, is_over: bool) -> Difference:
-        first, count = self._script.steps[missing[0]], len(missing)
-        steps = "1 step was" if count == 1 else f"{count} steps were"
+    def _why_not_played(self, *, is_over: bool) -> str:
         if not self._verdicts:
-            why = "no session of the app came for this recording"
-        elif is_over:
-            why = "the app ended the session before"
-        else:
-            why = "the mock was stopped before"
+            return "not played: no session of the app came for this recording"
         because = ""
         if self._differences and self._differences[0].step:
             because = f"; see step {self._differences[0].step}"
+        ended = "the app ended the session before" if is_over else "the mock was stopped before"
+        return f"not played: {ended}{because}"
+
+    def _not_played(self, step: Step, why: str) -> Difference:
+        said = bounded(step.said)
         return Difference(
             what="not-played",
-            step=first.number,
-            n=first.n,
-            said=bounded(first.said),
-            expected=bounded(first.said),
-            text=f"{steps} not played, from step {first.number} on: {why}{because}",
-            fix=self._record_again,
+            step=step.number,
+            n=step.n,
+            said=said,
+            expected=said,
+            text=why,
+            fix=_RECORD_AGAIN,
         )
 
     def _fix(self, step: Step | None, fields: tuple[Field, ...]) -> str:
         """The rule to add to the header, where one would do."""
         if step is None or any(name in ("verb", "LAST", "tls") for name, _, _ in fields):
-            return self._record_again
-        headers = [name.removeprefix("header ") for name, _, _ in fields]
-        if fields and all(name.startswith("header ") for name, _, _ in fields):
-            rule = Match(ignore_headers=tuple(dict.fromkeys(headers)))
+            return _RECORD_AGAIN
+        names = dict.fromkeys(name for name, _, _ in fields)
+        if step.body is not None and all(
+            _HEADER.fullmatch(name) and name not in _NO_HEADERS for name in names
+        ):
+            rule = Match(ignore_headers=tuple(names))
         else:
             rule = Match(steps=(CommandRule(n=step.n, ignore=True),))
         asked = msgspec.json.encode(Overrides(match=rule)).decode()[1:-1]
         where = f"{self._script.source}:{self._script.line}" if self._script.line else self._script.source
         return f"if it may differ, add {bounded(asked)} to the session line ({where}); or record it again"
-
-    @property
-    def _record_again(self) -> str:
-        return "put the app right, or record the session again"
 
 
 def nearest_step(script: Script, matcher: Matcher, at: int, turn: CommandTurn) -> str:
@@ -168,6 +173,10 @@ def nearest_step(script: Script, matcher: Matcher, at: int, turn: CommandTurn) -
     return ""
 
 
-def _listed(fields: tuple[Field, ...]) -> str:
-    names = [name for name, _, _ in fields]
-    return ", ".join(dict.fromkeys(names)) or "there it ends"
+def _told(step: Step | None, fields: tuple[Field, ...], actual: str) -> str:
+    if step is None:
+        return f"the app said {actual}, and nothing more was recorded"
+    if fields and fields[0][0] == "verb":
+        return f"the app said {actual} where the recording has {bounded(step.said)}"
+    names = dict.fromkeys(name for name, _, _ in fields)
+    return f"the app said {actual}: not as recorded in {', '.join(names)}"
