@@ -127,7 +127,7 @@ def read_moment(value: str, now: float) -> float:
     ago = _read_span(value)
     if ago is not None:
         return now - ago
-    day, _, time = value.upper().replace(" ", "T").partition("T")
+    day, _, time = value.upper().replace(" ", "T").replace("/", "-").partition("T")
     if not time and ":" in day:
         day, time = "", day
     date, clock = _DATE.fullmatch(day), _TIME.fullmatch(time)
