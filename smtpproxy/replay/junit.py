@@ -56,7 +56,7 @@ def _case(result: SessionResult, source: str) -> Iterator[str]:
     label += f" line {result.line}" if result.line else ""
     label += f" attempt {result.attempt}" if result.attempt > 1 else ""
     head = f'    <testcase classname={_value(source)} name={_value(label)} time="{result.duration_s:.3f}"'
-    if result.status == "same" and not result.notes:
+    if result.status == "same" and not result.notes and not any(step.notes for step in result.steps):
         yield f"{head}/>\n"
         return
     yield f"{head}>\n"

@@ -35,6 +35,7 @@ class Live:
         self._plan = plan
         self._ledger = Ledger(script)
         self._rules = Rules.of(script, level=plan.level, strict_ehlo=plan.strict_ehlo)
+        self._ledger.notes += self._rules.notes
         self._aliases = Aliases()
         self._numbers = number_transactions(script.steps)
         self._secrets: list[bytes] = []

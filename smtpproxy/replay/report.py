@@ -70,10 +70,11 @@ def render_result(result: SessionResult) -> Iterator[ReportLine]:
     hidden = sum(difference.what != "not-played" for difference in result.differences) - shown
     if hidden:
         yield _line(f"    … and {hidden} more differences", "plain")
-    for note in result.notes[:MAX_SHOWN_NOTES]:
+    notes = [*result.notes, *(f"step {step.number}: {note}" for step in result.steps for note in step.notes)]
+    for note in notes[:MAX_SHOWN_NOTES]:
         yield from _lines(f"note: {note}", "note", 4)
-    if len(result.notes) > MAX_SHOWN_NOTES:
-        yield _line(f"    … and {len(result.notes) - MAX_SHOWN_NOTES} more notes", "note")
+    if len(notes) > MAX_SHOWN_NOTES:
+        yield _line(f"    … and {len(notes) - MAX_SHOWN_NOTES} more notes", "note")
 
 
 def render_difference(difference: Difference) -> Iterator[ReportLine]:
