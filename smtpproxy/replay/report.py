@@ -90,15 +90,16 @@ def render_difference(difference: Difference) -> Iterator[ReportLine]:
 
 def render_summary(summary: Summary) -> ReportLine:
     """The numbers in one line."""
-    parts = [f"{summary.sessions} session{'' if summary.sessions == 1 else 's'}"]
-    for number, word in ((summary.same, "same"), (summary.differs, "differ"), (summary.errors, "not run")):
+    parts = [_count(summary.sessions, "session")]
+    differ = "differs" if summary.differs == 1 else "differ"
+    for number, word in ((summary.same, "same"), (summary.differs, differ), (summary.errors, "not run")):
         if number:
             parts.append(f"{number} {word}")
-    parts.append(f"{summary.steps} steps played")
+    parts.append(f"{_count(summary.steps, 'step')} played")
     if summary.not_played:
         parts.append(f"{summary.not_played} not played")
     if summary.differences:
-        parts.append(f"{summary.differences} difference{'' if summary.differences == 1 else 's'}")
+        parts.append(_count(summary.differences, "difference"))
     style: Style = "error" if summary.errors else "differs" if summary.differs else "same"
     return _line(f"{', '.join(parts)} in {summary.duration_s:.3f} s", style)
 
@@ -112,9 +113,14 @@ def _heading(result: SessionResult) -> str:
     if result.steps:
         played = sum(step.verdict != "not-played" for step in result.steps)
         total = len(result.steps)
-        parts.append(f"{total} steps" if played == total else f"{played} of {total} steps")
+        of_all = "" if played == total else f"{played} of "
+        parts.append(f"{of_all}{_count(total, 'step')}")
     parts.append(f"{result.duration_s:.3f} s")
     return " · ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _step(difference: Difference) -> str:
