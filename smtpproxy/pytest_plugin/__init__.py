@@ -47,6 +47,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="recipients that a target off loopback may get mail for; repeatable",
     )
     group.addoption("--smtp-rcpt-to", metavar="ADDRESS", help="replay sends to this recipient alone")
+    group.addoption(
+        "--smtp-credentials", metavar="FILE", help="user names, passwords and tokens for AUTH (mode 0600)"
+    )
     parser.addini("smtp_record_mode", "the record mode where --smtp-record-mode is not given")
     parser.addini("smtp_upstream", "URL of the server that smtp_proxy leads to and smtp_cassette records")
     parser.addini("smtp_upstream_ca", "PEM file to trust instead of the system's roots, relative to rootdir")
@@ -56,6 +59,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The markers, and a summary of this run's own."""
     config.pluginmanager.register(_Summary(), "smtpproxy-summary")
+    if config.getoption("--smtp-replay-to"):
+        from smtpproxy.errors import SmtpProxyError
+        from smtpproxy.pytest_plugin.collecting import REPLAYING, Replaying
+        from smtpproxy.pytest_plugin.settings import in_words_of_pytest
+
+        try:
+            config.stash[REPLAYING] = Replaying(config)
+        except SmtpProxyError as error:
+            raise pytest.UsageError(in_words_of_pytest(str(error))) from None
     config.addinivalue_line(
         "markers",
         "smtp_proxy(*, upstream, upstream_ca, upstream_insecure, listen): "

@@ -27,7 +27,9 @@ from smtpproxy.pytest_plugin.saving import append_sessions, replace_sessions
 from smtpproxy.pytest_plugin.settings import (
     CASSETTE_KEYS,
     RecordMode,
+    in_words_of_pytest,
     proxy_config,
+    read_credentials,
     read_listen,
     read_marker,
     read_mode,
@@ -174,7 +176,7 @@ def open_cassette(request: pytest.FixtureRequest, *, certs: Path) -> Iterator[Ca
         )
         ready = proxy.start()
     except SmtpProxyError as error:
-        fail(error)
+        fail(in_words_of_pytest(str(error)))
     try:
         yield Cassette(proxy, ready, item=item, mode=mode, path=path, playing=playing)
     finally:
@@ -205,7 +207,9 @@ def _playing(item: pytest.Item, path: Path, mode: RecordMode, keywords: dict[str
     if mode in ("all", "rewrite"):
         return None
     if path.exists():
-        return load_playing(path, keywords.get("match"), item.config.rootpath)
+        return load_playing(
+            path, keywords.get("match"), read_credentials(item.config), root=item.config.rootpath
+        )
     if mode == "none":
         raise RecordingError(
             os.path.relpath(path, item.config.rootpath),

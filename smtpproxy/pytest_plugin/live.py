@@ -11,7 +11,14 @@ import pytest
 from smtpproxy.errors import SmtpProxyError
 from smtpproxy.inspect.conversations import Conversation
 from smtpproxy.inspect.mail import Message
-from smtpproxy.pytest_plugin.settings import ROUTE_KEYS, proxy_config, read_listen, read_marker, read_upstream
+from smtpproxy.pytest_plugin.settings import (
+    ROUTE_KEYS,
+    in_words_of_pytest,
+    proxy_config,
+    read_listen,
+    read_marker,
+    read_upstream,
+)
 from smtpproxy.recording.files import save_recording
 from smtpproxy.service.embedded import EmbeddedProxy
 from smtpproxy.service.ready import Ready
@@ -101,13 +108,13 @@ def open_live_proxy(request: pytest.FixtureRequest, *, certs: Path) -> Iterator[
         proxy = EmbeddedProxy(proxy_config(route, certs=certs))
         ready = proxy.start()
     except SmtpProxyError as error:
-        fail(error)
+        fail(in_words_of_pytest(str(error)))
     try:
         yield LiveProxy(proxy, ready)
     finally:
         proxy.stop()
 
 
-def fail(error: SmtpProxyError | str) -> NoReturn:
+def fail(words: str) -> NoReturn:
     """Fail the test with these words and no traceback: there is nothing in our code for the reader to see."""
-    raise pytest.fail.Exception(str(error), pytrace=False) from None
+    raise pytest.fail.Exception(words, pytrace=False) from None

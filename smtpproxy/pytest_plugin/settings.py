@@ -3,6 +3,8 @@
 A flag wins over the marker, the marker over the configuration file.
 """
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
@@ -10,15 +12,18 @@ from typing import Any, Final, Literal, TypeAlias, cast, get_args
 import pytest
 
 from smtpproxy.config.checks import check_config
+from smtpproxy.config.credentials import load_credentials
 from smtpproxy.config.model import DEFAULT_UPSTREAM, Config, RouteConfig
 from smtpproxy.endpoints import Endpoint, parse_endpoint
 from smtpproxy.errors import ConfigError
 from smtpproxy.net.route import Limits
+from smtpproxy.replay.credentials import CredentialBook
 
 RecordMode: TypeAlias = Literal["none", "once", "new", "all", "rewrite"]
 ROUTE_KEYS: Final = frozenset({"upstream", "upstream_ca", "upstream_insecure", "listen"})
 CASSETTE_KEYS: Final = ROUTE_KEYS | {"name", "path", "match"}
 _LISTEN: Final = ("smtp", "smtps", "lmtp")
+_FLAGS: Final = re.compile(r"(?<![\w-])--(allow-rcpt|rcpt-to|credentials|upstream-ca)\b")
 # A test's app opens few sessions, and does not wait long for them to end.
 _LIMITS: Final = Limits(max_sessions=200, shutdown_timeout_s=0.2)
 
@@ -92,6 +97,21 @@ def read_upstream_ca(config: pytest.Config, keywords: Mapping[str, Any]) -> Path
         return config.invocation_params.dir / str(flag)
     named = keywords.get("upstream_ca") or config.getini("smtp_upstream_ca")
     return config.rootpath / named if named else None
+
+
+def read_credentials(config: pytest.Config) -> CredentialBook:
+    """Whose secrets may be used: those of --smtp-credentials, else of the environment.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    flag = config.getoption("--smtp-credentials")
+    return load_credentials(config.invocation_params.dir / str(flag) if flag else None, os.environ)
+
+
+def in_words_of_pytest(text: str) -> str:
+    """An error of smtpproxy's, naming the flags as they are called here."""
+    return _FLAGS.sub(r"--smtp-\1", text)
 
 
 def proxy_config(*routes: RouteConfig, certs: Path) -> Config:

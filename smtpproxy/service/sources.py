@@ -47,10 +47,16 @@ def read_scripts(names: Sequence[str], *, leg: Leg, store: Callable[[], Path]) -
 
 def _of_file(path: Path, leg: Leg) -> Iterator[Script]:
     for filed in index_recording(path):
-        yield _filed(filed, leg)
+        yield script_of(filed, leg)
 
 
-def _filed(filed: FiledSession, leg: Leg) -> Script:
+def script_of(filed: FiledSession, leg: Leg) -> Script:
+    """One session of a recording that was looked through before.
+
+    Raises:
+        RecordingError: its header asks for what is not known, or the file has changed.
+        ReplayError: it cannot be rerun.
+    """
     header = next(filed.lines())
     try:
         overrides = read_overrides(header)

@@ -5,6 +5,7 @@ import pytest
 # Loaded before any inner run: pytester forgets what an inner run imported, and cryptography's extension
 # cannot be imported a second time.
 import smtpproxy.pytest_plugin.cassettes
+import smtpproxy.pytest_plugin.collecting
 import smtpproxy.sandbox  # noqa: F401
 
 pytest_plugins = "pytester"
