@@ -64,8 +64,8 @@ class Clearance:
         """
         if self._obstacle_count:
             more = self._obstacle_count - len(self._obstacles)
-            told = "\n".join(self._obstacles) + (f"\nand {more} more" if more > 0 else "")
-            raise ReplayError(told)
+            told = "; ".join(self._obstacles) + (f"; and {more} more" if more > 0 else "")
+            raise ReplayError(f"cannot be replayed, and nothing was connected: {told}")
 
     def require_allowed(self) -> None:
         """See to it that nobody gets mail by accident.
@@ -81,8 +81,11 @@ class Clearance:
         Raises:
             ReplayError: one has not; names the step, and says how to give it.
         """
-        for name, login in self.missing_logins():
-            raise ReplayError(f"{name}: {needs(login)}")
+        missing = self.missing_logins()
+        if missing:
+            name, login = missing[0]
+            more = f" ({len(missing) - 1} more accounts lack theirs)" if len(missing) > 1 else ""
+            raise ReplayError(f"{name}: {needs(login)}{more}")
 
 
 def needs(login: Login) -> str:

@@ -137,7 +137,6 @@ class Ledger:
             step=first.number,
             n=first.n,
             said=first.said,
-            expected=_recorded(first),
             text=f"{which} not played because of step {because}",
         )
 
