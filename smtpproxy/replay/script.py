@@ -384,6 +384,8 @@ class _Reading:
                 self._on_content(event)
             case Reply() if self._is_heard(event):
                 self._on_reply(event)
+            case Opaque(from_="client", to="proxy") if self._leg == "client":
+                pass  # said when the session was over already, and read by nobody
             case Opaque() if self._is_said(event) or self._is_heard(event):
                 if octets_of(event).strip() or event.octets is not UNSET:
                     self._stop(event, "from here on the conversation was not read as SMTP (opaque)")
