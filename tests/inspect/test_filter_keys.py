@@ -1,8 +1,11 @@
 """What each key asks, on conversations; what a summary tells alone, and what it leaves open."""
 
 import re
+from datetime import datetime
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec import UNSET
 
 from smtpproxy.inspect.summary import text_of
@@ -161,7 +164,7 @@ def test_lmtp_is_told_by_the_urls(upstream: str) -> None:
 
 def test_behind_a_balancer_the_client_is_whom_its_header_names() -> None:
     talk = Conversation()
-    wanted = read("client:2001:db8::/32")
+    wanted = read("client:2001:db8::/32 -client:127.0.0.1")
     assert not wanted.matches(facts_of(talk.events, wanted))
     assert wanted.can_still_match(facts_of(talk.events, wanted))
     preface = Preface(
@@ -242,3 +245,15 @@ def test_a_command_that_is_no_utf_8_is_nobodys_trouble() -> None:
     talk = Conversation().client(b"MAIL FROM:<\xff@x>\r\n").end("rejected")
     assert isinstance(talk.events[1], Command)
     assert matches("from:@x", talk.events)
+
+
+# A century before and after now, in which a float still tells microseconds apart.
+DATES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
+
+
+@given(DATES, DATES)
+@example(datetime(2100, 2, 28), datetime(2100, 3, 1))
+def test_dates_are_those_of_the_calendar(started: datetime, other: datetime) -> None:
+    talk = Conversation(started=f"{started.isoformat(timespec='microseconds')}Z")
+    assert matches(f"before:{other.isoformat()}", talk.events) is (started < other)
+    assert matches(f"after:{other.isoformat()}", talk.events) is (started >= other)

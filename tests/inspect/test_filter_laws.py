@@ -15,7 +15,7 @@ from smtpproxy.inspect.filters.tree import Filter
 from smtpproxy.inspect.filters.words import has_phrase, message_words
 from smtpproxy.inspect.messages import list_messages, message_octets
 from smtpproxy.session.events import AnyEvent, Content
-from tests.conversation import Conversation
+from tests.conversation import Conversation, delivery
 from tests.inspect.filtering import facts_of, read, summary_of
 
 WORDS = ["hello", "reset", '"hello world"', "wor*", '"RESET me"', '"OR"', r'"a \" quote"', "größe", "*"]
@@ -29,7 +29,8 @@ OTHERS = [
     "user:a*",
     'from:""',
 ]
-TERMS = st.sampled_from([*itertools.chain(*(key.examples for key in KEYS.values())), *WORDS, *OTHERS])
+EXAMPLES = [*itertools.chain(*(key.examples for key in KEYS.values()))]
+TERMS = st.one_of(map(st.sampled_from, (WORDS, OTHERS, EXAMPLES)))
 
 
 def compound(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -171,6 +172,8 @@ def test_a_list_decides_as_a_watcher_at_the_end(text: str, events: list[AnyEvent
 
 
 @given(FILTERS, talks(), st.booleans())
+@example("dotted", delivery().events, False)
+@example("dotted", delivery().events, True)
 def test_with_an_index_or_without_the_same_is_found(
     text: str, events: list[AnyEvent], is_indexed: bool
 ) -> None:
@@ -185,6 +188,9 @@ def test_with_an_index_or_without_the_same_is_found(
 
 
 @given(FILTERS, talks())
+@example("-messages:0", delivery().events)
+@example("-size:<=69 OR -tls:none", delivery().events)
+@example("messages:0 -is:open", Conversation().end("empty").events)
 def test_what_cannot_match_any_more_never_does(text: str, events: list[AnyEvent]) -> None:
     wanted = read(text)
     folder = FactsFolder(wanted.phrases)
