@@ -70,7 +70,11 @@ def render_result(result: SessionResult) -> Iterator[ReportLine]:
     hidden = sum(difference.what != "not-played" for difference in result.differences) - shown
     if hidden:
         yield _line(f"    … and {hidden} more differences", "plain")
-    notes = [*result.notes, *(f"step {step.number}: {note}" for step in result.steps for note in step.notes)]
+    notes = [*result.notes]
+    for step in result.steps:
+        # Why a step was not played stands among the differences.
+        if step.verdict != "not-played":
+            notes += [f"step {step.number}: {note}" for note in step.notes]
     for note in notes[:MAX_SHOWN_NOTES]:
         yield from _lines(f"note: {note}", "note", 4)
     if len(notes) > MAX_SHOWN_NOTES:
