@@ -1,13 +1,14 @@
 """What each key asks, on conversations; what a summary tells alone, and what it leaves open."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from smtpproxy.inspect.filters.readers import started_seconds
 from smtpproxy.inspect.summary import text_of
 from smtpproxy.session.events import Auth, Command, Preface, Reply
 from tests.conversation import Conversation, delivery
@@ -257,3 +258,9 @@ def test_dates_are_those_of_the_calendar(started: datetime, other: datetime) -> 
     talk = Conversation(started=f"{started.isoformat(timespec='microseconds')}Z")
     assert matches(f"before:{other.isoformat()}", talk.events) is (started < other)
     assert matches(f"after:{other.isoformat()}", talk.events) is (started >= other)
+
+
+@given(DATES)
+def test_time_is_counted_as_clocks_do(started: datetime) -> None:
+    seconds = started_seconds(f"{started.isoformat(timespec='microseconds')}Z")
+    assert seconds == pytest.approx(started.replace(tzinfo=UTC).timestamp(), abs=1e-5)

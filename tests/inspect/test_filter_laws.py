@@ -190,6 +190,7 @@ def test_with_an_index_or_without_the_same_is_found(
 @given(FILTERS, talks())
 @example("-messages:0", delivery().events)
 @example("-size:<=69 OR -tls:none", delivery().events)
+@example("-duration:<0.05", delivery().events)
 @example("messages:0 -is:open", Conversation().end("empty").events)
 def test_what_cannot_match_any_more_never_does(text: str, events: list[AnyEvent]) -> None:
     wanted = read(text)
