@@ -39,6 +39,7 @@ class Expectation(msgspec.Struct, gc=False):
     Attributes:
         verb: what it answers: a verb, "greeting", "." (the end of a message), "sasl".
         n: the number of the event it answers; None for the greeting.
+        asked_n: of the client's own command, where what it answers was said by us in the client's stead.
         handler: takes the complete reply instead of letting it through line by line.
         answers: our own replies (whole, with CRLF), said when this comes to the head of the queue.
         closes: the session ends behind them.
@@ -48,6 +49,7 @@ class Expectation(msgspec.Struct, gc=False):
 
     verb: str
     n: int | None
+    asked_n: int | None = None
     handler: Callable[["Expectation", int, bytes], None] | None = None
     answers: tuple[bytes, ...] = ()
     closes: bool = False
