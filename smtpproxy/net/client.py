@@ -124,6 +124,7 @@ class _Client:
         self._heard: tuple[bytes, bool] | None = None
         self._heard_at = 0.0
         self._gone: Gone | None = None
+        self._is_stuck = False
         self._sock: socket.socket
         self._transport: Transport | None = None
 
@@ -166,7 +167,7 @@ class _Client:
     async def close(self) -> None:
         """Say goodbye to the transport: close_notify, FIN; bounded."""
         transport = self._transport
-        if transport is None or transport.is_closed:
+        if transport is None or transport.is_closed or self._is_stuck:
             return
         transport.close()
         with trio.move_on_after(CLOSE_TIMEOUT_S):
@@ -337,7 +338,7 @@ class _Client:
             if transport.queued >= left and left:
                 if self._has_reply() and stall > EARLY_REPLY_STALL_S:
                     continue
-                self._gone = Gone(reason=f"the server took nothing for {stall:g} s")
+                self._gone, self._is_stuck = Gone(reason=f"the server took nothing for {stall:g} s"), True
                 return False
         return True
 
