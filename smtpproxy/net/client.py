@@ -47,6 +47,7 @@ CLOSE_TIMEOUT_S: Final = 2.0
 _INJECTION: Final = (
     "the server said more behind its 220 to STARTTLS, in clear: it or somebody in between injects replies"
 )
+_NAMELESS: Final = "a unix socket has no name that the server's certificate could be checked for"
 
 Result = TypeVar("Result")
 
@@ -196,10 +197,11 @@ class _Client:
         """Carry a handshake through; `error` tells of its failure, and then the connection is over."""
         transport, host = self._transport, self._target.host
         assert transport is not None
+        if not host and self._context.check_hostname:
+            return TlsInfo(error=_NAMELESS, advice="--upstream-insecure goes on without checking it")
         transport.start_tls(
             self._context,
             is_server=False,
-            # A unix socket has no name; the context says whether one is needed.
             hostname=server_hostname_for(host) if host else None,
             is_upgrade=is_upgrade,
         )
