@@ -35,6 +35,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     assert {name for name in names if ".dist-info/" not in name} == ours
     assert metadata.replace("METADATA", "licenses/LICENSE") in names
     assert "smtpproxy = smtpproxy.cli.main:main" in entry_points
+    assert "[pytest11]\nsmtpproxy = smtpproxy.pytest_plugin" in entry_points
     assert f"-{smtpproxy.__version__}-py3-none-any" in path.name
 
 
@@ -70,7 +71,18 @@ def test_dependencies_are_those_that_are_imported() -> None:
         for node in ast.walk(ast.parse(file.read_text()))
         for name in imported_by(node)
     }
-    assert imported - sys.stdlib_module_names - {"smtpproxy"} == declared
+    # pytest is there where its plugin is loaded: pytest is what loads it.
+    assert imported - sys.stdlib_module_names - {"smtpproxy", "pytest"} == declared
+
+
+def test_pytest_is_imported_by_its_plugin_alone() -> None:
+    importing = [
+        file.relative_to(ROOT)
+        for file in ROOT.glob("smtpproxy/**/*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if "pytest" in imported_by(node)
+    ]
+    assert {file.parent.name for file in importing} == {"pytest_plugin"}
 
 
 def make_venv(python: str, folder: Path) -> tuple[int, str]:
