@@ -32,6 +32,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
         metadata = next(name for name in names if name.endswith("dist-info/METADATA"))
         entry_points = wheel.read(metadata.replace("METADATA", "entry_points.txt")).decode()
     ours = {str(file.relative_to(ROOT)) for file in ROOT.glob("smtpproxy/**/*.py")} | {"smtpproxy/py.typed"}
+    ours |= {str(file.relative_to(ROOT)) for file in ROOT.glob("smtpproxy/web/static/**/*") if file.is_file()}
     assert {name for name in names if ".dist-info/" not in name} == ours
     assert metadata.replace("METADATA", "licenses/LICENSE") in names
     assert "smtpproxy = smtpproxy.cli.main:main" in entry_points
@@ -64,7 +65,7 @@ def imported_by(node: ast.AST) -> list[str]:
 
 def test_dependencies_are_those_that_are_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[<>=\[ ]", text)[0] for text in project["dependencies"]}
+    declared = {re.split(r"[<>=\[ ]", text)[0].replace("-", "_") for text in project["dependencies"]}
     imported = {
         name.partition(".")[0]
         for file in ROOT.glob("smtpproxy/**/*.py")
