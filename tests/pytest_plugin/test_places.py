@@ -76,6 +76,14 @@ def test_a_long_name_is_cut(collect: Collect) -> None:
     assert cassette_path(one, FOLDER) != cassette_path(other, FOLDER)
 
 
+def test_a_test_from_elsewhere(collect: Collect, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere" / "test_mail.py"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("def test_it(): pass\n")
+    items, _ = collect.suite.inline_genitems(elsewhere, "--rootdir", collect.suite.path)
+    assert cassette_path(items[0], FOLDER) == Path("replay/elsewhere/test_mail/test_it.smtp.jsonl")
+
+
 def test_a_command_is_quoted_for_the_shell(collect: Collect) -> None:
     (item,) = collect(parametrized("$(reboot)"))
     assert command_for(item, "once") == "pytest 'test_mail.py::test_it[$(reboot)]' --smtp-record-mode once"
