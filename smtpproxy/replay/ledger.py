@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import msgspec
 
 from smtpproxy.replay.comparison import Comparison, shown
-from smtpproxy.replay.results import Difference, SessionResult, StepResult, Verdict, What
+from smtpproxy.replay.results import MAX_SHOWN_BYTES, Difference, SessionResult, StepResult, Verdict, What
 from smtpproxy.replay.script import Script, Step
+from smtpproxy.wire.escape import escape
 
 
 class _Entry:
@@ -64,7 +65,7 @@ class Ledger:
                 what=what,
                 step=step.number,
                 n=step.n,
-                said=step.said,
+                said=_said(step),
                 expected=expected,
                 actual=actual,
                 text=text,
@@ -137,7 +138,7 @@ class Ledger:
             what="not-played",
             step=first.number,
             n=first.n,
-            said=first.said,
+            said=_said(first),
             text=f"{which} not played because of step {because}",
         )
 
@@ -149,7 +150,7 @@ class Ledger:
             return StepResult(
                 number=step.number,
                 n=step.n,
-                said=step.said,
+                said=_said(step),
                 verdict="not-played",
                 expected=_recorded(step),
                 notes=() if because is None else (f"not played because of step {because}",),
@@ -158,7 +159,7 @@ class Ledger:
         return StepResult(
             number=step.number,
             n=step.n,
-            said=step.said,
+            said=_said(step),
             verdict=entry.verdict,
             expected=_recorded(step),
             actual="\n".join(entry.actual),
@@ -166,6 +167,10 @@ class Ledger:
             elapsed_s=entry.elapsed_s,
             recorded_s=recorded_s,
         )
+
+
+def _said(step: Step) -> str:
+    return escape(step.said)[:MAX_SHOWN_BYTES]
 
 
 def _recorded(step: Step) -> str:

@@ -14,6 +14,7 @@ from msgspec import UNSET
 
 from smtpproxy.errors import ReplayError
 from smtpproxy.recording.overrides import Overrides
+from smtpproxy.recording.spans import PLACEHOLDER
 from smtpproxy.session.events import (
     AnyEvent,
     Auth,
@@ -31,6 +32,7 @@ from smtpproxy.session.events import (
     Tls,
     octets_of,
 )
+from smtpproxy.wire.commands import word_spans
 
 StepKind: TypeAlias = Literal["connect", "command", "auth", "content"]
 CACHED_BODY_BYTES: Final = 1024 * 1024
@@ -145,12 +147,23 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def said(self) -> str:
-        """What it is, in one line for people; secrets are placeholders already."""
+        """What it is, in one line for people; secrets are placeholders, even if the recording kept them."""
         if self.kind == "connect":
             return "connect"
         if self.kind == "content":
             return f"message of {self.body.octets if self.body else 0} octets"
-        return self.raw.rstrip(b"\r\n").decode("utf-8", "backslashreplace")
+        line = self.raw.rstrip(b"\r\n")
+        if self.verb == "AUTH" and not self.redacted:
+            line = _without_response(line, is_command=self.kind == "command")
+        return line.decode("utf-8", "backslashreplace")
+
+
+def _without_response(line: bytes, *, is_command: bool) -> bytes:
+    """AUTH, or a line of its exchange, of a recording that kept its secrets; only these three are none."""
+    words = word_spans(line) if is_command else [(0, 0), (0, 0), (0, len(line))]
+    if len(words) < 3 or line[slice(*words[2])].strip() in (b"", b"*", b"="):
+        return line
+    return line[: words[2][0]] + PLACEHOLDER
 
 
 class Obstacle(msgspec.Struct, frozen=True, kw_only=True):

@@ -170,6 +170,13 @@ def test_kept_secrets_are_said_as_they_were_unless_others_are_given() -> None:
     assert given.lines[1] == f"AUTH PLAIN {PLAIN}"
 
 
+def test_kept_secrets_are_not_shown() -> None:
+    talk = login("LOGIN", "dXNlcg==", "334 UGFzc3dvcmQ6", "c2VjcmV0", "235 in", keeps=True)
+    played = Played(talk, [*HELLO, "334 UGFzc3dvcmQ6", "235 in", "221 bye"])
+    assert played.lines[1:3] == ["AUTH LOGIN dXNlcg==", "c2VjcmV0"]
+    assert [step.said for step in played.result.steps[2:4]] == ["AUTH LOGIN {{secret}}", "{{secret}}"]
+
+
 def test_a_login_in_clear_off_this_machine_is_told() -> None:
     talk = login("PLAIN", "AHVzZXIAc2VjcmV0", "235 in")
     played = Played(talk, [*HELLO, "235 in", "221 bye"], plan=with_book(to="smtp://mx.example.com"))
