@@ -1,7 +1,7 @@
 """A message taken apart for people: headers, MIME tree, text, HTML, files, and what is odd about it; no I/O.
 
-Recorded mail is anybody's, and some was made to hurt: nothing here raises on it, and depth, the
-Recorded mail is anybody's, some of it made to hurt: nothing here raises on it, and depth, the
+Recorded mail is anybody's, some of it made to hurt: nothing here raises on it, and depth, the number of
+parts and sizes are bounded. For values to assert on in tests there is `mail`, which trusts its mail.
 """
 
 import codecs
