@@ -65,6 +65,8 @@ class Claim:
 Steps: TypeAlias = Generator[bytes, bytes, Claim]
 PasswordOf: TypeAlias = Callable[[str], str | None]
 """The password of an account, where it is known: SCRAM's server must prove that it knows it too."""
+Mechanism: TypeAlias = Callable[[bytes | None, bytes, PasswordOf], Steps]
+"""Given the initial response, if any, and what is unique to the exchange."""
 
 
 def _same(secret: bytes) -> Callable[[str], bool]:
@@ -119,41 +121,45 @@ def _oauthbearer(initial: bytes | None, challenge: bytes, password_of: PasswordO
     return Claim(_scram_name(match[1] or b""), _same(match[2]))
 
 
-def _scram_sha_256(initial: bytes | None, challenge: bytes, password_of: PasswordOf) -> Steps:
-    """RFC 5802 3, without channel binding; the server's signature goes out only to who has proved itself."""
-    first = _SCRAM_FIRST.match(initial if initial is not None else (yield b""))
-    if first is None:
-        raise SaslRefusal(501, "5.5.2", "SCRAM-SHA-256 wants n,,n=USER,r=NONCE first (RFC 5802)")
-    header, bare, user, nonce = first[1], first[2], _scram_name(first[3]), first[4]
-    nonce += hashlib.sha256(challenge + nonce).hexdigest()[:24].encode()
-    salt = hashlib.sha256(b"salt" + challenge).digest()[:16]
-    server_first = b"r=%s,s=%s,i=%d" % (nonce, base64.b64encode(salt), SCRAM_ITERATIONS)
-    final = _SCRAM_FINAL.match((yield server_first))
-    if final is None or final[3] != nonce or final[2] != base64.b64encode(header):
-        raise SaslRefusal(501, "5.5.2", "SCRAM-SHA-256 wants c=BINDING,r=NONCE,p=PROOF with the same nonce")
-    proof = _decode(final[4])
-    signed = b",".join((bare, server_first, final[1]))
+def _scram(algorithm: str) -> Mechanism:
+    """RFC 5802 3 and RFC 7677, without channel binding.
 
-    def keys(password: str) -> tuple[bytes, bytes]:
-        """The client's key and the server's signature."""
-        salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, SCRAM_ITERATIONS)
-        client = hmac.digest(salted, b"Client Key", "sha256")
-        server = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
-        return client, server
+    The server's signature goes out only to who has proved itself.
+    """
 
-    def is_proved_by(password: str) -> bool:
-        client, _ = keys(password)
-        stored = hashlib.sha256(client).digest()
-        signature = hmac.digest(stored, signed, "sha256")
-        said = bytes(a ^ b for a, b in zip(proof, signature, strict=False))
-        return len(proof) == len(signature) and hmac.compare_digest(said, client)
+    def steps(initial: bytes | None, challenge: bytes, password_of: PasswordOf) -> Steps:
+        first = _SCRAM_FIRST.match(initial if initial is not None else (yield b""))
+        if first is None:
+            raise SaslRefusal(501, "5.5.2", "SCRAM wants n,,n=USER,r=NONCE first (RFC 5802)")
+        header, bare, user, nonce = first[1], first[2], _scram_name(first[3]), first[4]
+        nonce += hashlib.sha256(challenge + nonce).hexdigest()[:24].encode()
+        salt = hashlib.sha256(b"salt" + challenge).digest()[:16]
+        server_first = b"r=%s,s=%s,i=%d" % (nonce, base64.b64encode(salt), SCRAM_ITERATIONS)
+        final = _SCRAM_FINAL.match((yield server_first))
+        if final is None or final[3] != nonce or final[2] != base64.b64encode(header):
+            raise SaslRefusal(501, "5.5.2", "SCRAM wants c=BINDING,r=NONCE,p=PROOF with the same nonce")
+        proof = _decode(final[4])
+        signed = b",".join((bare, server_first, final[1]))
 
-    claim = Claim(user, is_proved_by)
-    password = password_of(claim.user)
-    if password is not None and is_proved_by(password):
-        _, server = keys(password)
-        yield b"v=" + base64.b64encode(server)
-    return claim
+        def keys(password: str) -> tuple[bytes, bytes]:
+            """The client's key and the server's signature."""
+            salted = hashlib.pbkdf2_hmac(algorithm, password.encode(), salt, SCRAM_ITERATIONS)
+            client = hmac.digest(salted, b"Client Key", algorithm)
+            return client, hmac.digest(hmac.digest(salted, b"Server Key", algorithm), signed, algorithm)
+
+        def is_proved_by(password: str) -> bool:
+            client, _ = keys(password)
+            signature = hmac.digest(hashlib.new(algorithm, client).digest(), signed, algorithm)
+            said = bytes(a ^ b for a, b in zip(proof, signature, strict=False))
+            return len(proof) == len(signature) and hmac.compare_digest(said, client)
+
+        claim = Claim(user, is_proved_by)
+        password = password_of(claim.user)
+        if password is not None and is_proved_by(password):
+            yield b"v=" + base64.b64encode(keys(password)[1])
+        return claim
+
+    return steps
 
 
 def _scram_name(name: bytes) -> bytes:
@@ -161,13 +167,14 @@ def _scram_name(name: bytes) -> bytes:
     return name.replace(b"=2C", b",").replace(b"=3D", b"=")
 
 
-MECHANISMS: Final[dict[str, Callable[[bytes | None, bytes, PasswordOf], Steps]]] = {
+MECHANISMS: Final[dict[str, Mechanism]] = {
     "PLAIN": _plain,
     "LOGIN": _login,
     "CRAM-MD5": _cram_md5,
     "XOAUTH2": _xoauth2,
     "OAUTHBEARER": _oauthbearer,
-    "SCRAM-SHA-256": _scram_sha_256,
+    "SCRAM-SHA-1": _scram("sha1"),
+    "SCRAM-SHA-256": _scram("sha256"),
 }
 
 

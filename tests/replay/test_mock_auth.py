@@ -192,28 +192,28 @@ def test_wrong_credentials(lines: Lines, talk: Conversation, secret: str, user: 
 # ---- SCRAM: the mock has to know the password as well
 
 
-def scram_client(user: str, password: str) -> Generator[str, str, None]:
+def scram_client(user: str, password: str, algorithm: str) -> Generator[str, str, None]:
     """RFC 5802 3: yields what to say, is sent what was heard; fails where the server cannot prove itself."""
     bare = f"n={user},r=fyko+d2lbbFgONRv9qkxdawL"
-    heard = yield f"AUTH SCRAM-SHA-256 {b64('n,,' + bare)}"
+    heard = yield f"AUTH SCRAM-SHA-{algorithm.removeprefix('sha')} {b64('n,,' + bare)}"
     first = base64.b64decode(heard[4:]).decode()
     nonce, salt, rounds = (field[2:] for field in first.split(","))
     assert nonce.startswith("fyko+d2lbbFgONRv9qkxdawL")
-    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(rounds))
+    salted = hashlib.pbkdf2_hmac(algorithm, password.encode(), base64.b64decode(salt), int(rounds))
     final = f"c={b64('n,,')},r={nonce}"
     signed = f"{bare},{first},{final}".encode()
-    key = hmac.digest(salted, b"Client Key", "sha256")
-    signature = hmac.digest(hashlib.sha256(key).digest(), signed, "sha256")
+    key = hmac.digest(salted, b"Client Key", algorithm)
+    signature = hmac.digest(hashlib.new(algorithm, key).digest(), signed, algorithm)
     proof = bytes(a ^ b for a, b in zip(key, signature, strict=True))
     heard = yield b64(f"{final},p={b64(proof)}")
     if heard.startswith("334 "):
-        server = hmac.digest(hmac.digest(salted, b"Server Key", "sha256"), signed, "sha256")
+        server = hmac.digest(hmac.digest(salted, b"Server Key", algorithm), signed, algorithm)
         assert base64.b64decode(heard[4:]) == b"v=" + base64.b64encode(server)
         yield ""
 
 
-def say_scram(app: App, user: str, password: str) -> str:
-    client = scram_client(user, password)
+def say_scram(app: App, user: str, password: str, *, algorithm: str = "sha256") -> str:
+    client = scram_client(user, password, algorithm)
     line: str | None = next(client)
     heard = ""
     while line is not None:
@@ -228,10 +228,12 @@ def say_scram(app: App, user: str, password: str) -> str:
 SCRAM_FIRST = b64("r=recorded,s=c2FsdA==,i=4096")
 
 
-def test_scram_with_the_password() -> None:
-    mock = mock_of(login("SCRAM-SHA-256", SCRAM_FIRST, "{{secret}}", has_initial=True), is_checked=False)
+@pytest.mark.parametrize("algorithm", ["sha1", "sha256"])
+def test_scram_with_the_password(algorithm: str) -> None:
+    mechanism = f"SCRAM-SHA-{algorithm.removeprefix('sha')}"
+    mock = mock_of(login(mechanism, SCRAM_FIRST, "{{secret}}", has_initial=True), is_checked=False)
     app = at_auth(mock)
-    assert say_scram(app, "alice", PASSWORD) == "235 2.7.0 in"
+    assert say_scram(app, "alice", PASSWORD, algorithm=algorithm) == "235 2.7.0 in"
     goodbye(app)
     assert only(mock).differences == ()
 
