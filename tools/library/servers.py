@@ -34,8 +34,18 @@ SUBMISSION = {
 }
 """As a provider's port 587: whoever has logged in may send to anyone, and nobody logs in without TLS."""
 
-USUAL = {"default_transport": "discard:", "smtpd_authorized_xclient_hosts": ""}
-"""What every Postfix here has: nothing goes abroad, and nobody may say that he is somebody else."""
+USUAL = {
+    "default_transport": "discard:",
+    "smtpd_authorized_xclient_hosts": "",
+    "smtpd_sasl_mechanism_filter": "!external, !digest-md5, static:rest",
+}
+"""What every Postfix here has: nothing goes abroad, nothing is offered that the proxy hides by default."""
+
+HIDDEN = {
+    "smtpd_authorized_xclient_hosts": "127.0.0.1",
+    "smtpd_sasl_mechanism_filter": "!external, static:rest",
+}
+"""In place of that: XCLIENT and DIGEST-MD5 are offered."""
 
 SMALL = {"message_size_limit": "8192"}
 """So that a message beyond the limit makes a small recording."""

@@ -22,7 +22,7 @@ from tools.library.apps import (
     talks,
 )
 from tools.library.scenario import Play, Scenario, StartServer
-from tools.library.servers import APP, SMALL, SUBMISSION, greylisting_postfix, postfix
+from tools.library.servers import APP, HIDDEN, SMALL, SUBMISSION, greylisting_postfix, postfix
 
 WRONG = replace(APP, password="Marmalade*19/harbour")  # noqa: S106 (invented, and wrong)
 
@@ -151,6 +151,14 @@ SCENARIOS = [
         "smtplib",
         250,
         talks(send_in_chunks),
+    ),
+    _scenario(
+        "hidden-keywords",
+        "what the server offers and the proxy does not show: XCLIENT, DIGEST-MD5",
+        "swaks",
+        250,
+        sends("swaks"),
+        start_server=postfix(settings=HIDDEN),
     ),
     # refused
     _scenario(
