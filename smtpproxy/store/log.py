@@ -17,7 +17,7 @@ import trio
 
 from smtpproxy.errors import StoreError
 from smtpproxy.session.events import AnyEvent
-from smtpproxy.store.contract import Batch, LogStatus, LogWriter, PageSource, Recorded
+from smtpproxy.store.contract import Batch, LogStatus, LogWriter, PageSource, Recorded, Written
 from smtpproxy.store.drops import Drops
 from smtpproxy.store.feed import Feed
 from smtpproxy.store.lock import StoreLock, proxy_lock_path
@@ -237,8 +237,9 @@ class EventLog:
         for line, event in self._drops.recover(self._encode, "the store could not take it"):
             self._push(line, event)
 
-    def _on_commit(self, batch: Batch) -> None:
-        self.feed.deliver(batch)
+    def _on_commit(self, written: Written) -> None:
+        if self.feed.is_watched:
+            self.feed.deliver(Batch(written.after, written.rows()))
         if self._is_dropping and self._pending <= self._mark // 2:
             self._recover()
         self._tell_progress()
@@ -306,7 +307,7 @@ class EventLog:
         delay = RETRY_MIN_S
         while True:
             try:
-                batch = self._writer.write()
+                written = self._writer.write()
                 break
             except StoreError as error:
                 self._error = str(error)
@@ -318,12 +319,12 @@ class EventLog:
         self._busy_since = None
         self._committed_events += len(events)
         self._committed = self._taken
-        self.feed.committed(batch.after + len(batch.rows))
+        self.feed.committed(written.head)
         if self._awaited or self.feed.is_watched:
-            self._call_trio(self._on_commit, batch)
+            self._call_trio(self._on_commit, written)
         return True
 
-    def _call_trio(self, call: Callable[..., None], *values: Batch) -> None:
+    def _call_trio(self, call: Callable[..., None], *values: Written) -> None:
         # Where trio has ended, nobody listens any more.
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(call, *values)
