@@ -5,13 +5,13 @@ session's in their order, so that runs are long.
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from smtpproxy.inspect.summary import MessageRow, SessionSummary, Summarizer
 from smtpproxy.recording.codec import AnyLine, UnknownEvent
-from smtpproxy.session.events import Content, End
+from smtpproxy.session.events import AnyEvent, Content, End
 from smtpproxy.store.contract import Row
 from smtpproxy.store.runs import kind_of, pack
 
@@ -28,19 +28,8 @@ class Base:
         self.seq = 0
 
 
-class Place:
-    """Where one event came to lie, known once its batch was written."""
-
-    __slots__ = ("base", "index")
-
-    def __init__(self, base: Base, index: int) -> None:
-        self.base = base
-        self.index = index
-
-    @property
-    def seq(self) -> int:
-        """The event's position in the log."""
-        return self.base.seq + self.index
+Place: TypeAlias = tuple[Base, int]
+"""Where one event came to lie, once its batch was written: so many positions behind the base."""
 
 
 class Stretch:
@@ -116,11 +105,6 @@ class _OpenSession:
         # Of its row as it was last written, and of its lines since then.
         self.summary_bytes = self.unsummed_bytes = 0
 
-    def add_place(self, message: int, place: Place) -> None:
-        """A piece of that message lies there."""
-        first, _ = self.places.get(message, (place, place))
-        self.places[message] = (first, place)
-
 
 class Folder:
     """Folds events into batches, session by session."""
@@ -130,21 +114,21 @@ class Folder:
 
     def fold(self, recorded: Iterable[tuple[bytes, AnyLine]]) -> FoldedBatch:
         """Take the next events, of any sessions, in order."""
-        by_session: dict[str, tuple[list[bytes], list[AnyLine]]] = {}
-        for line, event in recorded:
-            found = by_session.get(event.session)
-            if found is None:
-                by_session[event.session] = [line], [event]
+        by_session: dict[str, list[tuple[bytes, AnyLine]]] = {}
+        for pair in recorded:
+            session = pair[1].session
+            if session in by_session:
+                by_session[session].append(pair)
             else:
-                found[0].append(line)
-                found[1].append(event)
+                by_session[session] = [pair]
         batch = FoldedBatch()
-        for session, (lines, events) in by_session.items():
+        for session, pairs in by_session.items():
+            lines = [line for line, _ in pairs]
             octets = sum(map(len, lines))
             batch.octets += octets
             stretch = Stretch(session, lines, octets)
             batch.stretches.append(stretch)
-            self._fold_session(stretch, events, octets, batch)
+            self._fold_session(stretch, [event for _, event in pairs], octets, batch)
         return batch
 
     def _fold_session(self, stretch: Stretch, events: list[AnyLine], octets: int, batch: FoldedBatch) -> None:
@@ -153,21 +137,23 @@ class Folder:
         if state is None:
             state = self._open[name] = _OpenSession()
         state.unsummed_bytes += octets
-        add = state.summarizer.add
+        places, base = state.places, stretch.base
         has_ended = False
+        known: list[AnyEvent] = []
         for index, event in enumerate(events):
-            kind = type(event)
             if isinstance(event, UnknownEvent):
                 continue
-            try:
-                add(event)
-            except Exception:  # noqa: BLE001 - the log is what counts: a summary that fails costs it nothing
-                state.has_failed = True
-            if kind is Content:
-                assert isinstance(event, Content)
-                state.add_place(event.message, Place(stretch.base, index))
-            elif kind is End:
+            known.append(event)
+            if isinstance(event, Content):
+                place = base, index
+                found = places.get(event.message)
+                places[event.message] = (place if found is None else found[0]), place
+            elif isinstance(event, End):
                 has_ended = True
+        try:
+            state.summarizer.add_all(known)
+        except Exception:  # noqa: BLE001 - the log is what counts: a summary that fails costs it nothing
+            state.has_failed = True
         if has_ended:
             del self._open[name]
         self._sum_up(stretch, state, batch, has_ended=has_ended)

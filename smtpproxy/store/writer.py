@@ -96,15 +96,15 @@ def _session_rows(
 
 
 def _message_rows(batch: FoldedBatch) -> Iterator[tuple[str, int, str, str, int, int, int, bytes]]:
-    for session, message, first, last in batch.messages:
+    for session, message, (first, first_index), (last, last_index) in batch.messages:
         yield (
             session,
             message.message,
             message.mail_from,
             _encode_json(message.rcpt_to).decode(),
             message.size,
-            first.seq,
-            last.seq,
+            first.seq + first_index,
+            last.seq + last_index,
             message.headers,
         )
 
