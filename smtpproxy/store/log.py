@@ -109,7 +109,12 @@ class EventLog:
         is_over = appended - self._committed > self._mark * OVERRUN_FACTOR
         if (self._is_dropping or is_over) and not self._admit(line, event):
             return
-        self._push(line, event)
+        self._queue.append((line, event))
+        self._appended = appended
+        self._appended_events += 1
+        if appended > self._wake_at:
+            self._wake_at = _NEVER
+            self._wake.set()
 
     def is_full(self) -> bool:
         """Whether sockets should not be read for now: too much is pending, and the 2 s are not over."""
@@ -211,14 +216,6 @@ class EventLog:
     def _pending(self) -> int:
         return self._appended - self._committed
 
-    def _push(self, line: bytes, event: AnyEvent) -> None:
-        self._queue.append((line, event))
-        self._appended += len(line)
-        self._appended_events += 1
-        if self._appended > self._wake_at:
-            self._wake_at = _NEVER
-            self._wake.set()
-
     def _admit(self, line: bytes, event: AnyEvent) -> bool:
         if not self._is_dropping:
             self._start_dropping()
@@ -235,7 +232,7 @@ class EventLog:
         self._is_dropping = False
         self._awaited -= 1
         for line, event in self._drops.recover(self._encode, "the store could not take it"):
-            self._push(line, event)
+            self.append(line, event)
 
     def _on_commit(self, written: Written) -> None:
         if self.feed.is_watched:
