@@ -160,7 +160,7 @@ class LogReader:
         """
         seq = 0
         while True:
-            rows = self._rows("session = ? AND seq > ?", (session, seq), after=seq, limit=MAX_PAGE_EVENTS)
+            rows = self._rows("session = ? AND seq > ?", (session, seq), MAX_PAGE_EVENTS)
             if not rows:
                 return
             for row in rows:
@@ -198,7 +198,7 @@ class LogReader:
         Raises:
             StoreError: the store cannot be read.
         """
-        return self._rows("seq > ?", (seq,), after=seq, limit=limit)
+        return self._rows("seq > ?", (seq,), limit)
 
     def page_after(self, seq: int) -> Page:
         """The next piece of the log after a position, and where the log ended at that same moment.
@@ -249,8 +249,13 @@ class LogReader:
         """
         return int(self._all("PRAGMA data_version")[0][0])
 
-    def _rows(self, condition: str, values: tuple[str | int, ...], *, after: int, limit: int) -> list[Row]:
-        """The first events behind `after` in the runs that meet a condition, within the bounds of a page."""
+    def _rows(self, condition: str, values: tuple[*tuple[str, ...], int], limit: int) -> list[Row]:
+        """The first events behind a position in the runs that meet a condition, within the bounds of a page.
+
+        Args:
+            condition: ends in `seq > ?`, so that the last of `values` is the position.
+        """
+        after = values[-1]
         rows: list[Row] = []
         octets = 0
         try:
