@@ -10,7 +10,7 @@ BIN    := .venv/bin
 WHEEL_BIN := build/wheel-venv/bin
 SOURCES := smtpproxy tests benchmarks tools
 
-.PHONY: help run test lint format typecheck suite wheel docs bench clean
+.PHONY: help run test lint format typecheck suite wheel docs library bench clean
 
 help:
 	@echo "make run      start the proxy on the embedded sandbox   (LISTEN=$(LISTEN) ARGS='--upstream smtp+starttls://…')"
@@ -18,6 +18,7 @@ help:
 	@echo "make lint     only ruff, mypy and import-linter"
 	@echo "make suite    only pytest                               (TESTS=tests/wire)"
 	@echo "make docs     render the pages that come from tables in the code"
+	@echo "make library  record the library in replay/ anew        (ARGS='--only NAME', as root)"
 	@echo "make bench    what the proxy costs beside a bare byte pump"
 	@echo "make clean    remove what was built; recordings and the CA stay"
 
@@ -65,6 +66,9 @@ WHEEL_TESTS ?= tests/cli tests/recording tests/store tests/test_docs.py
 
 docs: .venv/test.stamp
 	$(BIN)/python tools/render_docs.py
+
+library: .venv/test.stamp
+	$(BIN)/python tools/record_library.py $(ARGS)
 
 bench: .venv/test.stamp
 	$(BIN)/python benchmarks/run.py $(ARGS)

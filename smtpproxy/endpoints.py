@@ -3,7 +3,8 @@
 The schemes say how TLS starts on that leg:
 `smtp://` plain, or STARTTLS in step · `smtp+starttls://` the proxy upgrades (upstream only) ·
 `smtps://` TLS from the first byte · `lmtp://` LMTP, TLS as with `smtp://` · `unix:/path` LMTP's usual
-socket, spoken as SMTP unless written `lmtp+unix:/path` · `sandbox:` the embedded provider (upstream only).
+socket, spoken as SMTP unless written `lmtp+unix:/path` · `sandbox:` the embedded provider (upstream only) ·
+`mock:` a recorded one in its place, which no user writes: `smtpproxy mock` makes it.
 """
 
 import ipaddress
@@ -15,8 +16,9 @@ import msgspec
 
 from smtpproxy.errors import EndpointError
 
-Scheme = Literal["smtp", "smtp+starttls", "smtps", "lmtp", "sandbox"]
+Scheme = Literal["smtp", "smtp+starttls", "smtps", "lmtp", "sandbox", "mock"]
 DEFAULT_PORTS: dict[str, int] = {"smtp": 25, "smtp+starttls": 587, "smtps": 465, "lmtp": 24}
+_EMBEDDED = ("sandbox", "mock")
 _SCHEMES = "smtp://, smtp+starttls://, smtps://, lmtp:// or unix:/path"
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})\Z")
 
@@ -26,7 +28,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         scheme: how TLS starts there, and whether it is LMTP.
-        host: a name or an address without brackets; empty for a unix socket or the sandbox.
+        host: a name or an address without brackets; empty for a unix socket, sandbox or mock.
         port: 0 lets the system choose (listen only).
         path: the unix socket's path, else empty.
     """
@@ -47,9 +49,19 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return self.scheme == "sandbox"
 
     @property
+    def is_mock(self) -> bool:
+        """Whether recorded sessions stand in for a server."""
+        return self.scheme == "mock"
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the server is part of this program, so that nothing is dialled."""
+        return self.scheme in _EMBEDDED
+
+    @property
     def is_loopback(self) -> bool:
         """Whether nothing leaves this machine on the way there; names are not resolved."""
-        if self.path or self.scheme == "sandbox" or self.host == "localhost":
+        if self.path or self.is_embedded or self.host == "localhost":
             return True
         try:
             return ipaddress.ip_address(self.host.split("%", 1)[0]).is_loopback
@@ -69,8 +81,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, port=port)
 
     def __str__(self) -> str:
-        if self.scheme == "sandbox":
-            return "sandbox:"
+        if self.is_embedded:
+            return f"{self.scheme}:"
         if self.path:
             return f"{'lmtp+' if self.scheme == 'lmtp' else ''}unix:{self.path}"
         return f"{self.scheme}://{self.hostport}"

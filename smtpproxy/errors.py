@@ -6,8 +6,10 @@ SmtpProxyError                 anything a user can act on; the command line prin
 ├ ServiceError                 a port is taken, a store is in use, a CA cannot be read       exit 2
 │ ├ StoreError                 the event log cannot be opened, read or written               exit 2
 │ └ CertificateError           the authority or a certificate cannot be read or made         exit 2
+├ ReplayError                  a recorded session cannot be rerun as asked                   exit 2
 ├ RecordingError               a recording file cannot be read; names file and line          exit 2
 │ └ TooNewError                it was written by a later smtpproxy                           exit 2
+├ FilterError                  a filter cannot be read; names the column                     exit 2
 └ NotFoundError                no such session                                               exit 2
 """
 
@@ -38,6 +40,10 @@ class CertificateError(ServiceError):
     """The authority or a certificate cannot be read or made."""
 
 
+class ReplayError(SmtpProxyError):
+    """A recorded session cannot be rerun as asked; nothing was connected, or no more than that."""
+
+
 class RecordingError(SmtpProxyError):
     """A recording file cannot be used as it is.
 
@@ -56,6 +62,20 @@ class RecordingError(SmtpProxyError):
 
 class TooNewError(RecordingError):
     """The recording's format is newer than this smtpproxy reads."""
+
+
+class FilterError(SmtpProxyError):
+    """A filter cannot be read.
+
+    Attributes:
+        column: where in the filter, in characters from 1.
+        problem: what is wrong there, and what would be right.
+    """
+
+    def __init__(self, column: int, problem: str) -> None:
+        super().__init__(f"filter, column {column}: {problem}")
+        self.column = column
+        self.problem = problem
 
 
 class NotFoundError(SmtpProxyError):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from smtpproxy.config.document import render_settings
+from smtpproxy.inspect.filters.document import render_keys
 from smtpproxy.recording.schema import render_schema
 from smtpproxy.sandbox.document import render_failures
 from smtpproxy.session.findings import FINDINGS
@@ -40,6 +41,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": render_settings,
     "failures": render_failures,
     "states": lambda: f"```mermaid\n{render_diagram()}```\n",
+    "filter-keys": render_keys,
     "hidden": lambda: render_table(("keyword", "why"), HIDDEN_BY_DEFAULT),
 }
 

@@ -4,6 +4,7 @@ import os
 from typing import Final
 
 from smtpproxy.inspect.transcript import Line, Style
+from smtpproxy.replay import report
 
 _RESET: Final = "\x1b[0m"
 _SGR: Final[dict[Style, str]] = {
@@ -18,6 +19,19 @@ _SGR: Final[dict[Style, str]] = {
 }
 
 
+_REPORT_SGR: Final[dict[report.Style, str]] = {
+    "same": "\x1b[32m",
+    "differs": "\x1b[1;31m",
+    "error": "\x1b[1;31m",
+    "step": "\x1b[1m",
+    "plain": "",
+    "expected": "\x1b[31m",
+    "actual": "\x1b[32m",
+    "note": "\x1b[2m",
+    "fix": "\x1b[36m",
+}
+
+
 def has_colours(*, is_terminal: bool) -> bool:
     """Whether a person with colours looks at it (https://no-color.org)."""
     return is_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -26,4 +40,10 @@ def has_colours(*, is_terminal: bool) -> bool:
 def paint_line(line: Line) -> str:
     """A transcript's line in its colour; one line stays one line, however wide the terminal is."""
     colour = _SGR[line.style]
+    return f"{colour}{line.text}{_RESET}" if colour else line.text
+
+
+def paint_report_line(line: report.ReportLine) -> str:
+    """A line of a replay's or a mock's report in its colour."""
+    colour = _REPORT_SGR[line.style]
     return f"{colour}{line.text}{_RESET}" if colour else line.text

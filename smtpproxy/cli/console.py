@@ -21,11 +21,11 @@ from smtpproxy.config.checks import warnings_of
 from smtpproxy.config.model import Config
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ServiceError
-from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.transcript import Line, Transcript
 from smtpproxy.recording.codec import LineError, UnknownEvent, decode, splice_seq
 from smtpproxy.service.ready import Ready, render_ready_line
 from smtpproxy.store.contract import Removed, Row
+from smtpproxy.wire.escape import escape
 
 CONTENT_LINES: Final = 20
 """How much of each message the live transcript shows: its headers, mostly. `smtpproxy show` has the rest."""
@@ -71,13 +71,18 @@ class Console:
         watchers: to be shown the log as it grows.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, mock: str = "") -> None:
         """Open what is to be written to.
+
+        Args:
+            config: what is run.
+            mock: what a mock plays, in words; "" where there is none.
 
         Raises:
             ServiceError: the transcript's file cannot be opened.
         """
         self._config = config
+        self._mock = mock
         # Python says None where the descriptor was closed at the start: its number may be anything by now.
         self._output = Output(None if sys.stdout is None else sys.stdout.fileno())
         self.watchers: list[EventLines | LiveTranscript] = []
@@ -93,7 +98,7 @@ class Console:
         text = (
             render_ready_line(ready)
             if self._config.is_json
-            else render_header(ready).encode("utf-8", "backslashreplace")
+            else render_header(ready, mock=self._mock).encode("utf-8", "backslashreplace")
         )
         self._output.write(text)
 
@@ -171,15 +176,22 @@ def open_log(path: Path, *, report: Callable[[str], None]) -> Output:
     return Output(fd, on_failure=lambda why: report(f"the transcript in {path} ends here: {why}"))
 
 
-def render_header(ready: Ready) -> str:
-    """What a person wants to know first: the addresses, where the recording goes, and a line to try."""
+def render_header(ready: Ready, *, mock: str = "") -> str:
+    """What a person wants to know first: the addresses, where the recording goes, and a line to try.
+
+    Args:
+        ready: what is known now.
+        mock: what a mock plays, in words: nothing is recorded then, and no other message would do.
+    """
     lines = [f"smtpproxy {__version__}"]
     for listen, upstream in zip(ready.listen, ready.upstream, strict=True):
         where = "the sandbox (nothing is delivered)" if upstream.is_sandbox else str(upstream)
-        lines.append(f"  {listen} -> {where}")
-    lines.append(f"  recording  {ready.store or 'nothing (--store none)'}")
+        lines.append(f"  {listen} -> {mock if upstream.is_mock else where}")
+    if not mock:
+        lines.append(f"  recording  {ready.store or 'nothing (--store none)'}")
     lines.append(f"  authority  {ready.ca}")
-    lines.append(f"  try        {_line_to_try(ready.listen)}")
+    if not mock:
+        lines.append(f"  try        {_line_to_try(ready.listen)}")
     return "".join(f"{escape(line)}\n" for line in lines) + "\n"
 
 

@@ -7,6 +7,7 @@ from typing import Final
 
 import click
 
+from smtpproxy.cli.filtering import matching_sessions, read_filter
 from smtpproxy.cli.options import find_store, store_option
 from smtpproxy.cli.recorded import say
 from smtpproxy.errors import NotFoundError, RecordingError
@@ -21,23 +22,40 @@ STDOUT: Final = "-"
 @store_option
 @click.option("--all", "is_all", is_flag=True, help="Every session in the store, oldest first.")
 @click.option(
+    "--filter",
+    "wanted",
+    metavar="FILTER",
+    help="The sessions that `smtpproxy sessions FILTER` lists, oldest first.",
+)
+@click.option(
     "-o",
     "--output",
     metavar="FILE",
     help=f"Where to; - is standard output.  [default: SESSION{SUFFIX}, or sessions{SUFFIX} of several]",
 )
-def export(names: tuple[str, ...], store: str | None, is_all: bool, output: str | None) -> None:
+def export(
+    names: tuple[str, ...], store: str | None, is_all: bool, wanted: str | None, output: str | None
+) -> None:
     """Write sessions to a recording file.
 
     A file that was named with -o is replaced. A session that is still open is written as far as it has come.
     """
-    if is_all == bool(names):
-        raise click.UsageError("name the sessions to export (`latest` is one), or all of them with --all")
+    if (bool(names), is_all, wanted is not None).count(True) != 1:
+        raise click.UsageError(
+            "name the sessions to export (`latest` is one), choose them with --filter, or take --all"
+        )
+    chosen = None if wanted is None else read_filter([wanted])
     path = find_store(store)
     with LogReader(path) as reader:
-        sessions = reader.session_ids() if is_all else list(dict.fromkeys(map(reader.resolve, names)))
+        if chosen is not None:
+            sessions = [found.session for found in matching_sessions(reader, chosen, has_probes=False)][::-1]
+        elif is_all:
+            sessions = reader.session_ids()
+        else:
+            sessions = list(dict.fromkeys(map(reader.resolve, names)))
         if not sessions:
-            raise NotFoundError(f"there is no session in {path} to export")
+            which = "no session" if chosen is None else "no session that matches"
+            raise NotFoundError(f"there is {which} in {path} to export")
         every = (reader.lines(session) for session in sessions)
         if output == STDOUT:
             _write_stdout(every)

@@ -15,7 +15,7 @@ import click
 
 from smtpproxy import __version__
 from smtpproxy.errors import SmtpProxyError
-from smtpproxy.inspect.escape import escape
+from smtpproxy.wire.escape import escape
 
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "run": ("run", "run", "Run the proxy: relay, record, and show what is said."),
@@ -23,6 +23,8 @@ COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "show": ("show", "show", "Show a session: as a transcript, as its events, or its messages."),
     "export": ("export", "export", "Write sessions to a recording file."),
     "import": ("importing", "import_", "Read recording files into the store."),
+    "mock": ("mock", "mock", "Be the provider that was recorded, for an app under test."),
+    "replay": ("replay", "replay", "Rerun recorded sessions against a server, and compare."),
     "ca": ("ca", "ca", "Create, show or export the certificate authority."),
     "trust": ("trust", "trust", "Tell how each language is made to trust the authority."),
 }

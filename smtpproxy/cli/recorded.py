@@ -15,11 +15,11 @@ from typing import Final
 
 from smtpproxy.cli.options import find_store
 from smtpproxy.errors import SmtpProxyError
-from smtpproxy.inspect.escape import escape
 from smtpproxy.recording.codec import AnyLine, UnknownEvent, decode
 from smtpproxy.recording.files import load_recording
 from smtpproxy.session.events import AnyEvent
 from smtpproxy.store.reader import LogReader
+from smtpproxy.wire.escape import escape
 
 SPOOL_BYTES: Final = 64 * 1024 * 1024
 """How much of a file is kept in memory while its sessions are read; the rest goes to a nameless file."""

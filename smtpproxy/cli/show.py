@@ -10,9 +10,9 @@ from smtpproxy.cli.colour import has_colours, paint_line
 from smtpproxy.cli.options import store_option
 from smtpproxy.cli.recorded import RecordedSession, open_sessions, warn
 from smtpproxy.errors import NotFoundError, RecordingError
-from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.messages import RecordedMessage, list_messages, message_octets
 from smtpproxy.inspect.transcript import Transcript
+from smtpproxy.wire.escape import escape
 
 ALL_LINES: Final = "all"
 DEFAULT_LINES: Final = "200"

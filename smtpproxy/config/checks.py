@@ -30,11 +30,14 @@ def check_config(config: Config) -> None:
 def _check_route(route: RouteConfig) -> None:
     _check_pair(route.client_tls, "listen_cert", "listen_key")
     _check_pair(route.server_tls, "upstream_cert", "upstream_key")
-    if route.upstream.is_sandbox:
+    if route.beyond is not None:
+        _check_route(route.beyond)
+    if route.upstream.is_embedded:
+        name = route.upstream.scheme
         if route.connect_to is not None:
-            raise ConfigError("connect_to needs an upstream: the sandbox is not dialled")
+            raise ConfigError(f"connect_to needs an upstream: the {name} is not dialled")
         if route.is_tunnel:
-            raise ConfigError("tunnel needs an upstream: the sandbox reads what the app says")
+            raise ConfigError(f"tunnel needs an upstream: the {name} reads what the app says")
     elif route.listen.is_lmtp != route.upstream.is_lmtp:
         raise ConfigError(
             f"{route.listen} leads to {route.upstream}: LMTP and SMTP are not translated into each other; "
@@ -62,7 +65,7 @@ def refuse_loops(bound: Sequence[Endpoint], routes: Sequence[RouteConfig]) -> No
         ConfigError: names both.
     """
     for route in routes:
-        if route.upstream.is_sandbox:
+        if route.upstream.is_embedded:
             continue
         host, port = route.connect_to or (route.upstream.host, route.upstream.port)
         for own in bound:
@@ -88,12 +91,12 @@ def warnings_of(config: Config) -> list[str]:
     """What a person should know before mail flows, one sentence each."""
     warnings = []
     for route in config.routes:
-        if not route.listen.is_loopback and not route.upstream.is_sandbox:
+        if not route.listen.is_loopback and not route.upstream.is_embedded:
             warnings.append(
                 f"{route.listen} can be reached from other machines: whoever connects uses {route.upstream} "
                 "from this machine's address. If that server trusts the address, this is an open relay"
             )
-        if route.is_upstream_insecure and not route.upstream.is_sandbox:
+        if route.is_upstream_insecure and not route.upstream.is_embedded:
             warnings.append(f"the certificate of {route.upstream} is not checked (--upstream-insecure)")
     if config.keep_secrets:
         warnings.append("passwords and tokens are recorded (--keep-secrets)")

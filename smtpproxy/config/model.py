@@ -45,6 +45,8 @@ class RouteConfig(msgspec.Struct, frozen=True, kw_only=True):
         is_upstream_insecure: the server's certificate is not checked.
         ehlo: keyword → pass or hide, over the built-in table.
         is_tunnel: pass TLS on unread.
+        beyond: where `upstream` is a mock: the way for the sessions that it has no recording for; of that
+            route `listen` does not count.
     """
 
     name: str = DEFAULT_ROUTE_NAME
@@ -60,6 +62,7 @@ class RouteConfig(msgspec.Struct, frozen=True, kw_only=True):
     ehlo: dict[str, EhloPolicy] = {}
     strict_ehlo: bool = False
     is_tunnel: bool = False
+    beyond: "RouteConfig | None" = None
 
 
 class Retention(msgspec.Struct, frozen=True, kw_only=True):

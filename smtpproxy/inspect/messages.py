@@ -10,6 +10,7 @@ import msgspec
 
 from smtpproxy.inspect.summary import MessageRow, Summarizer
 from smtpproxy.session.events import AnyEvent, Command, Content, Gap, octets_of
+from smtpproxy.wire.content import Unstuffer
 
 
 class RecordedMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,18 +76,3 @@ def message_octets(events: Iterable[AnyEvent], message: int) -> Iterator[bytes]:
                 yield unstuffer.feed(octets_of(event))
             if event.end:
                 return
-
-
-class Unstuffer:
-    """Undoes dot-stuffing (RFC 5321 4.5.2) in a message that comes in pieces cut anywhere."""
-
-    def __init__(self) -> None:
-        # The CRLF that ended the DATA command: the message begins at the start of a line.
-        self._last_two = b"\r\n"
-
-    def feed(self, data: bytes) -> bytes:
-        """The next piece, with the first dot of each line taken away; lines end in CRLF only."""
-        joined = self._last_two + data
-        plain = joined.replace(b"\r\n.", b"\r\n")[len(self._last_two) :]
-        self._last_two = joined[-2:]
-        return plain

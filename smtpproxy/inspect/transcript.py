@@ -7,7 +7,7 @@
 
 A tilde for the dash (` ~>`, `<~ `, `|~>`…) says that TLS protected the line on the speaker's leg; for what
 the proxy says, on the leg it says it on. So a plain app before an encrypted provider reads ` ->` and `<~ `.
-The sandbox has no leg of its own: what it says is said on the client's.
+Sandbox and mock have no leg of their own: what they say is said on the client's.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,6 @@ from typing import Final, Literal, assert_never
 import msgspec
 
 from smtpproxy.endpoints import Endpoint
-from smtpproxy.inspect.escape import escape
 from smtpproxy.inspect.summary import size_of, text_of
 from smtpproxy.session.events import (
     AnyEvent,
@@ -36,6 +35,7 @@ from smtpproxy.session.events import (
     Tls,
     octets_of,
 )
+from smtpproxy.wire.escape import escape
 
 Style = Literal["client", "server", "rejection", "proxy", "content", "info", "finding", "failure"]
 
@@ -56,8 +56,8 @@ _MARKS: Final[dict[tuple[Party, Party], str]] = {
 }
 
 
-# The embedded provider answers on the client's leg; there is no other.
-_SANDBOX: Final = str(Endpoint(scheme="sandbox"))
+# Who is embedded answers on the client's leg; there is no other.
+_EMBEDDED: Final = frozenset({str(Endpoint(scheme="sandbox")), str(Endpoint(scheme="mock"))})
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,7 +139,7 @@ class Transcript:
                     session.tls.add(event.leg)
                 yield _tls(event)
             case SessionStarted():
-                session.has_server_leg = event.upstream != _SANDBOX
+                session.has_server_leg = event.upstream not in _EMBEDDED
                 yield "===", escape(_start(event)), "info"
             case Finding():
                 yield "===", escape(f"{event.code}: {event.text}"), "finding"

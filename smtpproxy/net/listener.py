@@ -123,6 +123,8 @@ class _Server:
             return
         sock.setblocking(False)
         try:
+            if route.choose is not None:
+                route = replace(route.choose(), listen=route.listen)
             session = Session(
                 sock, peer, route, self._recording, timers=self.timers, poller=self.poller, gate=self
             )

@@ -35,6 +35,8 @@ class Route:
         make_policy: for a route without a server leg (sandbox, mock): given the client's address, the
             policy that answers its session.
         is_tunnel: pass TLS on unread; only metadata is recorded.
+        choose: asked for every session that begins: the route that it takes, if not this one. Of the route
+            chosen everything counts but `listen`.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Route:
     server_context: ssl.SSLContext | None = None
     make_policy: Callable[[str], Policy] | None = None
     is_tunnel: bool = False
+    choose: "Callable[[], Route] | None" = None
     limits: Limits = field(default_factory=Limits)
 
 

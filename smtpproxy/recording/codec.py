@@ -145,7 +145,7 @@ def decode(line: bytes) -> AnyLine:
     except msgspec.ValidationError as error:
         event = _decode_unknown(line, error)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise LineError(f"not JSON: {_plain(error)}") from None
+        raise LineError(f"not JSON: {plain(error)}") from None
     _check(event)
     return event
 
@@ -159,7 +159,7 @@ def check_unread(line: bytes) -> None:
     try:
         msgspec.json.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise LineError(f"not JSON: {_plain(error)}") from None
+        raise LineError(f"not JSON: {plain(error)}") from None
 
 
 def _decode_unknown(line: bytes, reason: msgspec.ValidationError) -> UnknownEvent:
@@ -169,15 +169,15 @@ def _decode_unknown(line: bytes, reason: msgspec.ValidationError) -> UnknownEven
         if head.kind == "session" and isinstance(head.format, int) and head.format > FORMAT:
             raise NewerFormatError(min(head.format, MAX_COUNT))
         if head.kind in _KINDS:
-            raise LineError(f"not an event of kind {head.kind}: {_plain(reason)}")
+            raise LineError(f"not an event of kind {head.kind}: {plain(reason)}")
         rest = _UNKNOWN_DECODER.decode(line)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise LineError(f"not an event: {_plain(error)}") from None
+        raise LineError(f"not an event: {plain(error)}") from None
     _require(len(head.kind) <= MAX_NAME_BYTES, "kind is too long")
     return UnknownEvent(kind=head.kind, n=rest.n, session=rest.session, t=rest.t, line=line)
 
 
-def _plain(error: Exception) -> str:
+def plain(error: Exception | str) -> str:
     """A reader's complaint, fit for a terminal whatever stood in the line."""
     text = str(error).encode("ascii", "backslashreplace").decode()
     return "".join(c if c.isprintable() else "?" for c in text[:MAX_NAME_BYTES])

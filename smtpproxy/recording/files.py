@@ -7,6 +7,7 @@ what they mean.
 import os
 import secrets
 import stat
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -19,10 +20,11 @@ from smtpproxy.recording.codec import (
     AnyLine,
     LineError,
     NewerFormatError,
+    UnknownEvent,
     check_unread,
     decode,
 )
-from smtpproxy.session.events import SessionStarted
+from smtpproxy.session.events import AnyEvent, SessionStarted
 
 SUFFIX: Final = ".smtp.jsonl"
 """How a recording's name ends."""
@@ -39,11 +41,92 @@ class RecordedLine(msgspec.Struct, frozen=True, kw_only=True):
         event: its value.
         line: as it stands in the file, without its line end.
         number: the line's, from 1.
+        offset: where it begins in the file, in octets.
     """
 
     event: AnyLine
     line: bytes
     number: int
+    offset: int
+
+
+class FiledSession:
+    """One session of a recording that was found to be whole; its lines are read anew each time.
+
+    Attributes:
+        path: the file.
+        session: the session's id.
+        number: of the line that opens it, from 1.
+    """
+
+    __slots__ = ("_runs", "number", "path", "session")
+
+    def __init__(self, path: Path, session: str, number: int) -> None:
+        self.path = path
+        self.session = session
+        self.number = number
+        # Where its lines stand: (begin, end) of stretches in which no other session has a line.
+        self._runs = array("Q")
+
+    def add(self, recorded: RecordedLine) -> None:
+        """Its next line."""
+        end = recorded.offset + len(recorded.line)
+        runs = self._runs
+        # What separates two lines is a line end, CR LF at most; a blank line merely begins another stretch.
+        if runs and 0 < recorded.offset - runs[-1] <= 2:
+            runs[-1] = end
+        else:
+            runs.extend((recorded.offset, end))
+
+    def lines(self) -> Iterator[bytes]:
+        """Its lines in order, without line ends.
+
+        Raises:
+            RecordingError: the file cannot be read any more.
+        """
+        runs = self._runs
+        try:
+            with self.path.open("rb", buffering=_BUFFER_BYTES) as file:
+                for at in range(0, len(runs), 2):
+                    file.seek(runs[at])
+                    left = runs[at + 1] - runs[at]
+                    while left > 0:
+                        line = file.readline(min(left, MAX_LINE_BYTES + 2))
+                        if not line:
+                            raise RecordingError(str(self.path), 0, "has become shorter while it was read")
+                        left -= len(line)
+                        yield line.rstrip(b"\r\n")
+        except OSError as error:
+            raise RecordingError(str(self.path), 0, f"cannot be read: {error.strerror or error}") from None
+
+    def events(self) -> Iterator[AnyEvent]:
+        """Its events in order, those of kinds that this version does not know left out.
+
+        Raises:
+            RecordingError: the file cannot be read any more, or has changed.
+        """
+        for line in self.lines():
+            try:
+                event = decode(line)
+            except LineError as error:
+                raise RecordingError(str(self.path), 0, f"has changed while it was read: {error}") from None
+            if not isinstance(event, UnknownEvent):
+                yield event
+
+
+def index_recording(path: Path) -> list[FiledSession]:
+    """The sessions of a recording in the order they were opened; every line has been looked at.
+
+    Raises:
+        TooNewError, RecordingError: as for `load_recording`, which salvages nothing here.
+    """
+    sessions: dict[str, FiledSession] = {}
+    for recorded in load_recording(path):
+        name = recorded.event.session
+        if name not in sessions:
+            sessions[name] = FiledSession(path, name, recorded.number)
+        sessions[name].add(recorded)
+    return list(sessions.values())
 
 
 def save_recording(path: Path, sessions: Iterable[Iterable[bytes]]) -> int:
@@ -127,9 +210,10 @@ def load_recording(
     try:
         with path.open("rb", buffering=_BUFFER_BYTES) as file:
             order = _Order(str(path))
-            for number, line, is_whole in _lines_of(file):
+            for number, offset, line, is_whole in _lines_of(file):
                 try:
-                    yield RecordedLine(event=order.accept(number, line, is_whole), line=line, number=number)
+                    event = order.accept(number, line, is_whole)
+                    yield RecordedLine(event=event, line=line, number=number, offset=offset)
                 except TooNewError:
                     raise
                 except RecordingError as error:
@@ -143,21 +227,23 @@ def load_recording(
         raise RecordingError(str(path), 0, "there is no recorded session in it")
 
 
-def _lines_of(file: BinaryIO) -> Iterator[tuple[int, bytes, bool]]:
-    """The lines that are not blank: number, the line without its end, and whether it has one.
+def _lines_of(file: BinaryIO) -> Iterator[tuple[int, int, bytes, bool]]:
+    """The lines that are not blank: number, offset, the line without its end, and whether it has one.
 
     Of an over-long line one octet more than is allowed is given, and the rest is passed over when the next
     one is asked for: it costs no memory, and no time where the reader stops there.
     """
-    number = 0
+    number = offset = 0
     while line := file.readline(MAX_LINE_BYTES + 2):
         number += 1
+        begin, offset = offset, offset + len(line)
         stripped = line.rstrip(b"\r\n")
         is_over_long = len(stripped) > MAX_LINE_BYTES
         if stripped and not stripped.isspace():
-            yield number, stripped[: MAX_LINE_BYTES + 1], is_over_long or line.endswith(b"\n")
+            yield number, begin, stripped[: MAX_LINE_BYTES + 1], is_over_long or line.endswith(b"\n")
         while is_over_long and line and not line.endswith(b"\n"):
             line = file.readline(_BUFFER_BYTES)
+            offset += len(line)
 
 
 class _Order:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from smtpproxy.recording.codec import MAX_BDAT_OCTETS, MAX_COUNT, MAX_T_S
+from smtpproxy.recording.overrides import MAX_REGEX, MAX_RULES, Match, ReplayHeader
 from smtpproxy.session.events import FORMAT, AnyEvent
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -50,12 +51,33 @@ def line_schema() -> dict[str, Any]:
         "required": ["kind", "n", "session", "t"],
     }
     _add_bounds(unknown["properties"])  # type: ignore[arg-type]
+    schema["$defs"]["SessionStarted"]["properties"] |= {
+        "replay": {"$ref": "#/$defs/ReplayHeader"},
+        "match": {"$ref": "#/$defs/Match"},
+    }
     return {
         "$schema": _DIALECT,
         "title": f"A line of a smtpproxy recording, format {FORMAT}",
         "anyOf": [*schema["anyOf"], {"$ref": "#/$defs/UnknownEvent"}],
-        "$defs": {**schema["$defs"], "UnknownEvent": unknown},
+        "$defs": {**schema["$defs"], "UnknownEvent": unknown, **_override_definitions()},
     }
+
+
+def _override_definitions() -> dict[str, Any]:
+    """What the `session` line may ask of those who rerun it; written by people, so nothing unknown passes."""
+    _, definitions = msgspec.json.schema_components((ReplayHeader, Match), ref_template="#/$defs/{name}")
+    for definition in definitions.values():
+        definition["description"] = " ".join(definition.get("description", "").split("\n\n")[0].split())
+        properties = definition["properties"]
+        if "regex" in properties:
+            properties["regex"] |= {"maxLength": MAX_REGEX, "format": "regex"}
+            definition["anyOf"] = [
+                {"required": ["n"], "properties": {"n": {"not": {"const": 0}}}},
+                {"required": ["verb"], "properties": {"verb": {"minLength": 1}}},
+            ]
+        if "steps" in properties:
+            properties["steps"] |= {"maxItems": MAX_RULES}
+    return definitions
 
 
 def _add_bounds(properties: dict[str, dict[str, Any]]) -> None:

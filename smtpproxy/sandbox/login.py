@@ -4,12 +4,13 @@ import base64
 from collections.abc import Mapping
 from typing import Final
 
-from smtpproxy.sandbox.authentication import MAX_SASL_LINE_OCTETS, MECHANISMS, Claim, Exchange
 from smtpproxy.sandbox.failures import Malformed, parse_failure
+from smtpproxy.sandbox.offer import MECHANISMS
 from smtpproxy.sandbox.replies import Refusal, render_reply
 from smtpproxy.sandbox.transaction import Party
 from smtpproxy.sandbox.verdicts import Refused, Verdict, decide, judge
 from smtpproxy.session.decisions import Answer, Decision
+from smtpproxy.wire.sasl_server import MAX_SASL_LINE_OCTETS, Claim, Exchange, SaslRefusal
 
 _OAUTH_ERROR: Final = b'{"status":"401","schemes":"bearer","scope":"https://mail.example/"}'
 
@@ -49,12 +50,12 @@ class Login:
             # It is not named: who puts the password in the wrong place finds it here.
             raise Refusal(504, "5.5.4", f"Unknown mechanism; there are {', '.join(MECHANISMS)}")
         self._attempts += 1
-        exchange = Exchange(
-            mechanism,
-            initial=words[1] if len(words) == 2 else None,
-            challenge=f"<{self._nonce}.{self._attempts}@{self._hostname}>".encode(),
-        )
-        return self._go_on(exchange, exchange.begin())
+        challenge = f"<{self._nonce}.{self._attempts}@{self._hostname}>".encode()
+        try:
+            exchange = Exchange(mechanism, initial=words[1] if len(words) == 2 else None, challenge=challenge)
+            return self._go_on(exchange, exchange.begin())
+        except SaslRefusal as refusal:
+            raise Refusal(refusal.code, refusal.status, refusal.text) from None
 
     def respond(self, line: bytes) -> Decision:
         """A line of the client's after a 334.
@@ -71,7 +72,10 @@ class Login:
         self._exchange = None
         if exchange is None:
             raise Refusal(503, "5.5.1", "No authentication is under way")
-        return self._go_on(exchange, exchange.respond(line))
+        try:
+            return self._go_on(exchange, exchange.respond(line))
+        except SaslRefusal as refusal:
+            raise Refusal(refusal.code, refusal.status, refusal.text) from None
 
     def forget_exchange(self) -> None:
         """The exchange under way, if any, is over."""

@@ -4,9 +4,10 @@ from typing import Final
 
 import msgspec
 
-from smtpproxy.sandbox.authentication import MECHANISMS
 from smtpproxy.sandbox.replies import render_reply
 
+MECHANISMS: Final = ("PLAIN", "LOGIN", "CRAM-MD5", "XOAUTH2")
+"""What AUTH is offered with: a server that lets in whoever comes cannot speak SCRAM (RFC 5802 3)."""
 _HELP: Final = (
     "This is smtpproxy's sandbox: it accepts and keeps mail, and never delivers it.",
     "Commands: EHLO HELO LHLO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP QUIT VRFY EXPN ETRN HELP",

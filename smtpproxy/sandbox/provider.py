@@ -19,7 +19,12 @@ class Sandbox:
         hostname: how it calls itself.
         size_limit: octets of a message; 0 for none (RFC 1870 3).
         credentials: user → password or bearer token; None accepts whoever comes.
+
+    Attributes:
+        content_octets: how much of a message it wants to see: its first piece will do.
     """
+
+    content_octets: Final = 0
 
     def __init__(
         self,

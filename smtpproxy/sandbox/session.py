@@ -11,7 +11,17 @@ from smtpproxy.sandbox.login import Login
 from smtpproxy.sandbox.mail import Mail
 from smtpproxy.sandbox.offer import Offer
 from smtpproxy.sandbox.replies import Refusal, render_reply
-from smtpproxy.session.decisions import Answer, CommandTurn, Connected, ContentTurn, Decision, SaslTurn, Turn
+from smtpproxy.session.decisions import (
+    Answer,
+    CommandTurn,
+    Connected,
+    ContentTurn,
+    Decision,
+    Drop,
+    Ended,
+    SaslTurn,
+    Turn,
+)
 from smtpproxy.wire.commands import KNOWN_VERBS
 
 
@@ -57,6 +67,8 @@ class SandboxSession:
                     return self._login.respond(line)
                 case ContentTurn(octets=octets):
                     return self._mail.on_content(octets)
+                case Ended():
+                    return Drop()
                 case _ as never:
                     assert_never(never)
         except Refusal as refusal:

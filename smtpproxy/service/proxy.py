@@ -6,8 +6,10 @@ then the log (everything said is written), then the watchers (they read the log 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -26,6 +28,9 @@ from smtpproxy.service.stopping import Stop
 from smtpproxy.service.watching import Watcher, watch_all
 from smtpproxy.tls.authority import Authority
 
+if TYPE_CHECKING:
+    from smtpproxy.replay.mock import Mock
+
 DRAIN_S = 5.0
 """How long watchers may take to show the rest once everything is written."""
 
@@ -36,6 +41,9 @@ async def run_proxy(
     ready: Callable[[Ready], None],
     watchers: Sequence[Watcher] = (),
     report: Callable[[str], None],
+    stop: Stop | None = None,
+    log: Log | None = None,
+    mock: "Mock | None" = None,
 ) -> bool:
     """Run until SIGTERM or SIGINT; a second one ends sessions at once.
 
@@ -46,6 +54,9 @@ async def run_proxy(
         ready: called once, when every listener accepts connections.
         watchers: shown every event from then on, each at its own pace.
         report: told, in one line, what an operator should know.
+        stop: how else it is asked to end; without one it is by signals alone.
+        log: record there and not in the configured store; it is closed at the end.
+        mock: the recorded sessions that routes to `mock:` are answered from.
 
     Returns:
         Whether all went well to the end: no session was cut off, nothing is missing from the log.
@@ -55,7 +66,7 @@ async def run_proxy(
         ConfigError: an upstream turned out to be our own listener.
     """
     try:
-        return await _run(config, ready, watchers, report)
+        return await _run(config, ready, watchers, report, stop or Stop(), log, mock)
     except BaseExceptionGroup as group:
         # A nursery wraps whatever goes wrong in it; the user's mistake is in there, and is one line.
         mistake = _first_mistake(group)
@@ -65,12 +76,19 @@ async def run_proxy(
 
 
 async def _run(
-    config: Config, ready: Callable[[Ready], None], watchers: Sequence[Watcher], report: Callable[[str], None]
+    config: Config,
+    ready: Callable[[Ready], None],
+    watchers: Sequence[Watcher],
+    report: Callable[[str], None],
+    stop: Stop,
+    given_log: Log | None,
+    mock: "Mock | None",
 ) -> bool:
     authority = Authority.load_or_create(config.certs)
-    routes = build_routes(config, authority, limits=_limits(config, report))
-    stop, may_show = Stop(), trio.Event()
-    async with open_configured_log(config) as log, trio.open_nursery() as running:
+    routes = build_routes(config, authority, limits=_limits(config, report), mock=mock)
+    may_show = trio.Event()
+    opened = open_configured_log(config) if given_log is None else aclosing(given_log)
+    async with opened as log, trio.open_nursery() as running:
         recording = LogRecording(log, keep_secrets=config.keep_secrets, bodies=config.bodies, report=report)
         await running.start(stop.obey_signals)
         running.start_soon(

@@ -1,24 +1,25 @@
 """What the user asked of each route, made into what the network runs: contexts, options, policies.
 
-It knows configuration, certificates and the sandbox, and neither sockets nor the store.
+It knows configuration, certificates and who stands in for a server, and neither sockets nor the store.
 """
 
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from smtpproxy.config.model import Config, RouteConfig
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ServiceError
 from smtpproxy.net.route import Limits, Route
+from smtpproxy.service.beyond import lead_beyond
 from smtpproxy.session.decisions import Policy
 from smtpproxy.session.options import RelayOptions, ServerTls
 from smtpproxy.tls.authority import Authority
 from smtpproxy.tls.contexts import make_client_leg_context, make_server_leg_context
 
 if TYPE_CHECKING:
-    from smtpproxy.sandbox import Sandbox
+    from smtpproxy.replay.mock import Mock
 
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 CLIENT_LEG_KEYLOG = "client-leg.keys"
@@ -30,23 +31,53 @@ _SERVER_TLS: dict[str, ServerTls] = {
     "smtp+starttls": "starttls",
     "smtps": "implicit",
     "sandbox": "none",
+    "mock": "none",
 }
 
 
-def build_routes(config: Config, authority: Authority, *, limits: Limits) -> list[Route]:
+class Provider(Protocol):
+    """Who stands in for a server: the sandbox, or a mock."""
+
+    @property
+    def content_octets(self) -> int:
+        """How much of a message it wants to see; 0 is the first piece."""
+
+    def open(
+        self, client: str, *, is_lmtp: bool, is_tls: bool, offers_starttls: bool, nonce: str
+    ) -> Policy: ...
+
+
+def build_routes(
+    config: Config, authority: Authority, *, limits: Limits, mock: "Mock | None" = None
+) -> list[Route]:
     """One Route for each of the configuration's, in order.
+
+    Args:
+        config: what to run.
+        authority: signs what the app is shown.
+        limits: of every route.
+        mock: the recorded sessions behind `mock:`, where a route leads there.
 
     Raises:
         CertificateError: a certificate, key or keylog file cannot be used; names the flag.
         ServiceError: the keylog folder cannot be made.
     """
     _make_folder(config.keylog)
-    sandbox = _sandbox() if any(route.upstream.is_sandbox for route in config.routes) else None
-    return [_route(route, config, authority, sandbox, limits) for route in config.routes]
+    every = [*config.routes, *(route.beyond for route in config.routes if route.beyond is not None)]
+    sandbox = _sandbox() if any(route.upstream.is_sandbox for route in every) else None
+
+    def build(route: RouteConfig) -> Route:
+        provider = mock if route.upstream.is_mock else sandbox
+        built = _route(route, config, authority, provider, limits)
+        if mock is None or route.beyond is None:
+            return built
+        return lead_beyond(built, build(route.beyond), left=lambda: mock.left)
+
+    return [build(route) for route in config.routes]
 
 
 def _route(
-    route: RouteConfig, config: Config, authority: Authority, sandbox: "Sandbox | None", limits: Limits
+    route: RouteConfig, config: Config, authority: Authority, provider: Provider | None, limits: Limits
 ) -> Route:
     listen, upstream = route.listen, route.upstream
     client, server = route.client_tls, route.server_tls
@@ -60,7 +91,7 @@ def _route(
             ciphers=client.ciphers,
             keylog=config.keylog and config.keylog / CLIENT_LEG_KEYLOG,
         )
-        if not upstream.is_sandbox:
+        if not upstream.is_embedded:
             server_context = make_server_leg_context(
                 ca_file=route.upstream_ca,
                 is_insecure=route.is_upstream_insecure,
@@ -73,19 +104,21 @@ def _route(
         name=route.name,
         listen=listen,
         upstream=upstream,
-        options=_options(route, config, limits),
+        options=_options(route, config, limits, provider),
         connect_to=route.connect_to,
         client_context=client_context,
         server_context=server_context,
-        make_policy=None if sandbox is None or not upstream.is_sandbox else _policy_maker(sandbox, listen),
+        make_policy=_policy_maker(provider, listen)
+        if provider is not None and upstream.is_embedded
+        else None,
         is_tunnel=route.is_tunnel,
         limits=limits,
     )
 
 
-def _options(route: RouteConfig, config: Config, limits: Limits) -> RelayOptions:
+def _options(route: RouteConfig, config: Config, limits: Limits, provider: Provider | None) -> RelayOptions:
     upstream = route.upstream
-    dialled, address = upstream, "the sandbox" if upstream.is_sandbox else upstream.hostport
+    dialled, address = upstream, f"the {upstream.scheme}" if upstream.is_embedded else upstream.hostport
     if route.connect_to is not None:
         host, port = route.connect_to
         dialled = Endpoint(scheme=upstream.scheme, host=host, port=port)
@@ -108,6 +141,7 @@ def _options(route: RouteConfig, config: Config, limits: Limits) -> RelayOptions
         handshake_timeout_s=limits.handshake_timeout_s,
         proxy_header_timeout_s=limits.proxy_header_timeout_s,
         upstream=address,
+        policy_content_octets=provider.content_octets if provider is not None and upstream.is_embedded else 0,
     )
 
 
@@ -119,17 +153,17 @@ def _names(route: RouteConfig) -> list[str]:
     return [name for name in dict.fromkeys(names) if name and name not in _WILDCARDS]
 
 
-def _sandbox() -> "Sandbox":
+def _sandbox() -> Provider:
     from smtpproxy.sandbox import Sandbox  # a proxy before a real server starts sooner without it
 
     return Sandbox()
 
 
-def _policy_maker(sandbox: "Sandbox", listen: Endpoint) -> Callable[[str], Policy]:
+def _policy_maker(provider: Provider, listen: Endpoint) -> Callable[[str], Policy]:
     is_tls = listen.scheme == "smtps"
 
     def make_policy(client: str) -> Policy:
-        return sandbox.open(
+        return provider.open(
             client,
             is_lmtp=listen.is_lmtp,
             is_tls=is_tls,

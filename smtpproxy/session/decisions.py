@@ -26,6 +26,7 @@ class CommandTurn(msgspec.Struct, frozen=True, kw_only=True):
         argument: what follows the verb, without surrounding blanks and line end.
         is_tls: whether the client's leg is encrypted.
         size, is_last: of BDAT; size is also the number of octets of the chunk.
+        sample: of BDAT: the chunk's first octets, up to RelayOptions.policy_content_octets.
     """
 
     verb: str
@@ -34,6 +35,7 @@ class CommandTurn(msgspec.Struct, frozen=True, kw_only=True):
     is_tls: bool
     size: int = 0
     is_last: bool = False
+    sample: bytes = b""
 
 
 class SaslTurn(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,14 +50,25 @@ class ContentTurn(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         octets: its size on the wire without the terminator.
-        sample: its first octets (up to 64 KiB), as they stand on the wire.
+        sample: its first octets as they stand on the wire: a piece of the recording (up to 64 KiB), or up
+            to RelayOptions.policy_content_octets where a policy wants to see more.
     """
 
     octets: int
     sample: bytes = b""
 
 
-Turn: TypeAlias = Connected | CommandTurn | SaslTurn | ContentTurn
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """The session is over: nothing can be said any more, and the decision is not looked at.
+
+    Attributes:
+        reason: who ended it and how, as in the session's End event.
+    """
+
+    reason: str
+
+
+Turn: TypeAlias = Connected | CommandTurn | SaslTurn | ContentTurn | Ended
 
 
 class Forward(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from smtpproxy.session import effects as fx
 from smtpproxy.session.asking import Asking
 from smtpproxy.session.content import ContentCutter
@@ -23,6 +25,8 @@ class Messages(Asking):
         self._is_stall_watched = False
         self._chunk_ends_message = False
         self._chunk_turn: tuple[Expectation, CommandTurn] | None = None
+        self._shown = bytearray()
+        """What the policy will be shown of the content at hand, where it wants to see more than a piece."""
 
     def _read_data(self, data: bytes, pos: int) -> int:
         content = self._content
@@ -32,6 +36,8 @@ class Messages(Asking):
         chunk = data if pos == 0 and end in (-1, len(data)) else data[pos : end if is_complete else len(data)]
         if self._has_server:
             self._send("server", chunk)
+        else:
+            self._keep_for_policy(chunk)
         for piece in content.add(chunk):
             self._add_content(piece)
         if is_complete:
@@ -49,7 +55,8 @@ class Messages(Asking):
         self._move("complete")
         owed = Expectation(".", n, remaining=None)
         if not self._has_server:
-            self._decide(owed, ContentTurn(octets=content.octets - 3, sample=content.sample))
+            octets = content.octets - 3
+            self._decide(owed, ContentTurn(octets=octets, sample=self._take_shown(octets) or content.sample))
             return
         owed.is_optional = self._is_answered_early
         self._fifo.append(owed)
@@ -80,6 +87,8 @@ class Messages(Asking):
         self._chunk_left -= len(chunk)
         if self._has_server:
             self._send("server", chunk)
+        else:
+            self._keep_for_policy(chunk)
         content = self._content
         if content is None:
             self._add_opaque(chunk, from_="client", to="server")  # XEXCH50's blob is no message
@@ -106,7 +115,20 @@ class Messages(Asking):
         if not self._has_server and self._chunk_turn is not None:
             owed, turn = self._chunk_turn
             self._chunk_turn = None
+            if self._shown:
+                turn = msgspec.structs.replace(turn, sample=self._take_shown(turn.size))
             self._decide(owed, turn)
+
+    def _keep_for_policy(self, chunk: bytes) -> None:
+        room = self._options.policy_content_octets - len(self._shown)
+        if room > 0:
+            self._shown += chunk[:room]
+
+    def _take_shown(self, octets: int) -> bytes:
+        """What was kept of a content of so many octets."""
+        shown = bytes(self._shown[:octets])
+        self._shown = bytearray()
+        return shown
 
     def _watch_stall(self) -> None:
         if not self._is_stall_watched:

@@ -28,6 +28,8 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
         upstream: the server's address for people, in our own replies and findings.
         is_tunnel: TLS is passed on unread, and only its length and digest are recorded.
         idle_timeout_s, handshake_timeout_s, proxy_header_timeout_s: how long each may take, in seconds.
+        policy_content_octets: how much of each message, or chunk, a policy without a server's leg is shown;
+            0 is the first piece of what is recorded.
         name: how the proxy calls itself where it must greet for a client that gave no name.
     """
 
@@ -48,4 +50,5 @@ class RelayOptions(msgspec.Struct, frozen=True, kw_only=True):
     handshake_timeout_s: float = 10.0
     proxy_header_timeout_s: float = 5.0
     upstream: str = ""
+    policy_content_octets: int = 0
     name: str = "[127.0.0.1]"

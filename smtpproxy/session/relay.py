@@ -14,7 +14,7 @@ from typing import Final
 
 from smtpproxy.session import effects as fx
 from smtpproxy.session.conversation import Expectation
-from smtpproxy.session.decisions import Connected, Policy
+from smtpproxy.session.decisions import Connected, Ended, Policy
 from smtpproxy.session.events import FORMAT, AnyEvent, Leg, Preface, SessionStarted, TlsInfo, set_octets
 from smtpproxy.session.options import RelayOptions
 from smtpproxy.session.turns import MAX_HELD_BYTES, MAX_OWED_REPLIES, Turns
@@ -375,3 +375,5 @@ class Relay(Turns):
     def _conclude(self) -> None:
         self._record_withheld()
         super()._conclude()
+        if self._policy is not None and not self._has_server:
+            self._policy(Ended(reason=self._reason))

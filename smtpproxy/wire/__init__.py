@@ -1,1 +1,1 @@
-"""SMTP octets ⇄ values: lines, commands, replies, content, EHLO; no state of a session, no I/O."""
+"""SMTP octets ⇄ values: lines, commands, replies, content, EHLO, and text for eyes; no state, no I/O."""

@@ -1,8 +1,8 @@
 """The octets of a message after DATA: where they end, and what is odd in them; it keeps no message.
 
 Strict on purpose: only CR LF . CR LF ends a message (RFC 5321 4.1.1.4), where the CRLF that ends the DATA
-command counts as the first. Nothing is unstuffed, nothing normalised: a lenient reader in the middle is
-what SMTP smuggling needs.
+command counts as the first. Nothing is normalised on its way through: a lenient reader in the middle is what
+SMTP smuggling needs. `Unstuffer` is for those who read a message afterwards.
 """
 
 import re
@@ -76,3 +76,18 @@ def has_long_line(data: bytes) -> bool:
             return True
         start = end + 1
     return False
+
+
+class Unstuffer:
+    """Undoes dot-stuffing (RFC 5321 4.5.2) in a message that comes in pieces cut anywhere."""
+
+    def __init__(self) -> None:
+        # The CRLF that ended the DATA command: the message begins at the start of a line.
+        self._last_two = b"\r\n"
+
+    def feed(self, data: bytes) -> bytes:
+        """The next piece, with the first dot of each line taken away; lines end in CRLF only."""
+        joined = self._last_two + data
+        plain = joined.replace(b"\r\n.", b"\r\n")[len(self._last_two) :]
+        self._last_two = joined[-2:]
+        return plain

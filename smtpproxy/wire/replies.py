@@ -45,3 +45,64 @@ def render_reply(code: int, text: str) -> bytes:
     """One reply line of ours: printable ASCII, at most 512 octets with its CRLF (RFC 5321 4.5.3.1.5)."""
     shown = "".join(char if " " <= char <= "~" else "?" for char in text)[:500]
     return f"{code} {shown}\r\n".encode()
+
+
+class ReplyReader:
+    """Takes whole replies out of octets that come in pieces; what cannot be one is given out as garbled.
+
+    Lines end at LF, with or without CR; a reply ends with the first line whose code is followed by no hyphen
+    (RFC 5321 4.2.1). Blank lines between replies are passed over.
+    """
+
+    __slots__ = ("_begun", "_limit", "_scanned", "_taken")
+
+    def __init__(self, *, limit: int) -> None:
+        """Nothing has come yet.
+
+        Args:
+            limit: octets of a reply; a longer one is garbled.
+        """
+        self._limit = limit
+        self._begun = bytearray()
+        self._taken = 0
+        """Octets of whole lines of the reply that is being read."""
+        self._scanned = 0
+
+    @property
+    def pending(self) -> int:
+        """Octets that came and were not taken."""
+        return len(self._begun)
+
+    def feed(self, data: bytes) -> None:
+        """Octets that came."""
+        self._begun += data
+
+    def take(self) -> tuple[bytes, bool] | None:
+        """The next reply, and whether it is garbled; None where more must come.
+
+        A garbled one is everything that has come: from there on nothing can be told apart.
+        """
+        begun = self._begun
+        while (end := begun.find(b"\n", self._scanned) + 1) and end <= self._limit:
+            line = bytes(begun[self._taken : end])
+            self._scanned = end
+            if self._taken == 0 and not line.strip():
+                del begun[:end]
+                self._scanned = 0
+                continue
+            code, is_last = parse_reply_line(line)
+            if code is None:
+                return self._give(len(begun), is_garbled=True)
+            self._taken = end
+            if is_last:
+                return self._give(end)
+        if len(begun) > self._limit:
+            return self._give(len(begun), is_garbled=True)
+        self._scanned = len(begun)
+        return None
+
+    def _give(self, end: int, *, is_garbled: bool = False) -> tuple[bytes, bool]:
+        reply = bytes(self._begun[:end])
+        del self._begun[:end]
+        self._taken = self._scanned = 0
+        return reply, is_garbled

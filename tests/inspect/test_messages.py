@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpproxy.inspect.messages import Unstuffer, list_messages, message_octets
+from smtpproxy.inspect.messages import list_messages, message_octets
+from smtpproxy.wire.content import Unstuffer
 from tests.conversation import Conversation, delivery
 
 

@@ -31,6 +31,8 @@ class Mail:
         account: user and password, or None.
         mechanism: to be used for AUTH; "" leaves it to the client.
         options: further flags of the client.
+        sender: the reverse-path.
+        name: what it calls itself in EHLO.
     """
 
     url: str
@@ -42,6 +44,8 @@ class Mail:
     account: tuple[str, str] | None = None
     mechanism: str = ""
     options: Sequence[str] = ()
+    sender: str = SENDER
+    name: str = "app.test"
 
     @property
     def host(self) -> str:
@@ -96,15 +100,15 @@ def send_by_smtplib(mail: Mail) -> Log:
         pass
 
     with (
-        Implicit(mail.host, mail.port, "app.test", timeout=PATIENCE_S, context=context)
+        Implicit(mail.host, mail.port, mail.name, timeout=PATIENCE_S, context=context)
         if mail.tls == "implicit"
-        else Logged(mail.host, mail.port, "app.test", timeout=PATIENCE_S)
+        else Logged(mail.host, mail.port, mail.name, timeout=PATIENCE_S)
     ) as smtp:
         if mail.tls == "starttls":
             smtp.starttls(context=context)
         if mail.account:
             _log_in(smtp, mail)
-        refused = smtp.sendmail(SENDER, list(mail.recipients), mail.message)
+        refused = smtp.sendmail(mail.sender, list(mail.recipients), mail.message)
     return Log(status=len(refused), commands=commands, codes=codes)
 
 
@@ -131,8 +135,8 @@ def send_by_swaks(mail: Mail) -> Log:
     """swaks, the field's hand tool; its transcript has every line."""
     body = mail.folder / "swaks-message"
     body.write_bytes(mail.message)
-    command = [program("swaks"), "--server", f"{mail.host}:{mail.port}", "--ehlo", "app.test"]
-    command += ["--from", SENDER, "--to", ",".join(mail.recipients), "--data", f"@{body}"]
+    command = [program("swaks"), "--server", f"{mail.host}:{mail.port}", "--ehlo", mail.name]
+    command += ["--from", mail.sender, "--to", ",".join(mail.recipients), "--data", f"@{body}"]
     command += {"plain": [], "starttls": ["--tls"], "implicit": ["--tls-on-connect"]}[mail.tls]
     if mail.tls != "plain":
         command += ["--tls-verify", "--tls-ca-path", str(mail.ca)]
@@ -153,7 +157,7 @@ def send_by_curl(mail: Mail) -> Log:
     body.write_bytes(mail.message)
     scheme = "smtps" if mail.tls == "implicit" else "smtp"
     command = [program("curl"), "--silent", "--show-error", "--verbose", "--cacert", str(mail.ca)]
-    command += ["--url", f"{scheme}://{mail.host}:{mail.port}/app.test", "--mail-from", SENDER]
+    command += ["--url", f"{scheme}://{mail.host}:{mail.port}/{mail.name}", "--mail-from", mail.sender]
     for recipient in mail.recipients:
         command += ["--mail-rcpt", recipient]
     command += ["--upload-file", str(body)]
@@ -180,8 +184,8 @@ def send_by_msmtp(mail: Mail) -> Log:
         "account default",
         f"host {mail.host}",
         f"port {mail.port}",
-        f"from {SENDER}",
-        "domain app.test",
+        f"from {mail.sender}",
+        f"domain {mail.name}",
         f"tls {'off' if mail.tls == 'plain' else 'on'}",
         f"tls_starttls {'on' if mail.tls == 'starttls' else 'off'}",
         f"tls_trust_file {mail.ca}",
@@ -208,7 +212,8 @@ def send_by_smtp_source(mail: Mail) -> Log:
     body = mail.folder / "source-message"
     body.write_bytes(mail.message.replace(b"\r\n", b"\n"))
     (recipient,) = mail.recipients
-    command = [program("smtp-source"), "-F", str(body), "-f", SENDER, "-t", recipient, "-M", "app.test"]
+    command = [program("smtp-source"), "-F", str(body), "-f", mail.sender, "-t", recipient]
+    command += ["-M", mail.name]
     status, text = _run([*command, *mail.options, f"{mail.host}:{mail.port}"])
     return Log(status=status, text=text)
 

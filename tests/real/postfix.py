@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,12 +67,13 @@ virtual_mailbox_limit = 0
 smtputf8_enable = yes
 disable_dns_lookups = yes
 smtp_host_lookup = native
+starttls_level = may
 """
 
 # Nothing is chrooted: the queue directory is a fresh one without /etc and libraries.
 MASTER_CF = """\
 127.0.0.1:{plain}    inet n - n - - smtpd -o syslog_name=plain -o smtpd_tls_security_level=none
-127.0.0.1:{starttls} inet n - n - - smtpd -o syslog_name=starttls -o smtpd_tls_security_level=may
+127.0.0.1:{starttls} inet n - n - - smtpd -o syslog_name=starttls -o smtpd_tls_security_level=$starttls_level
 127.0.0.1:{implicit} inet n - n - - smtpd -o syslog_name=implicit -o smtpd_tls_wrappermode=yes
 cleanup  unix n - n - 0 cleanup
 qmgr     unix n - n 300 1 qmgr
@@ -139,7 +141,13 @@ class Postfix:
 
 @contextmanager
 def run_postfix(
-    *, program: Callable[[str], str], certificate: bytes, key: bytes, accounts: dict[str, str]
+    *,
+    program: Callable[[str], str],
+    certificate: bytes,
+    key: bytes,
+    accounts: dict[str, str],
+    mailboxes: Sequence[str] = MAILBOXES,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Postfix]:
     """Start Postfix and stop it by its process group.
 
@@ -148,6 +156,8 @@ def run_postfix(
         certificate: the server's certificate with its chain, PEM.
         key: its private key, PEM.
         accounts: password by user, for AUTH.
+        mailboxes: local parts that exist in MAILBOX_DOMAIN.
+        settings: of main.cf, in place of those above; `starttls_level` is the TLS level of that port.
     """
     daemons = Path(program("postconf")).parent  # present wherever Postfix is
     master = _config_value(str(daemons / "postconf"), "daemon_directory") + "/master"
@@ -158,7 +168,9 @@ def run_postfix(
     try:
         ports = {name: free_port() for name in ("plain", "starttls", "implicit")}
         _write_files(root, ports, certificate, key, user)
+        _write_settings(root, mailboxes, settings or {})
         _create_accounts(program("saslpasswd2"), root, accounts)
+        _age(root)
         with (root / "stderr").open("wb") as errors:
             process = subprocess.Popen(
                 [master, "-c", str(root), "-d"],
@@ -206,7 +218,6 @@ def _write_files(
         MAIN_CF.format(root=root, domain=MAILBOX_DOMAIN, uid=user.pw_uid, gid=user.pw_gid, size=SIZE_LIMIT)
     )
     (root / "master.cf").write_text(MASTER_CF.format(**ports))
-    (root / "mailboxes").write_text("".join(f"{name}@{MAILBOX_DOMAIN} {name}/\n" for name in MAILBOXES))
     (root / "server.pem").write_bytes(certificate)
     (root / "server.key").touch(mode=0o600)
     (root / "server.key").write_bytes(key)
@@ -214,6 +225,20 @@ def _write_files(
         "pwcheck_method: auxprop\nauxprop_plugin: sasldb\n"
         f"sasldb_path: {root}/sasl/sasldb2\nmech_list: PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-256\n"
     )
+
+
+def _write_settings(root: Path, mailboxes: Sequence[str], settings: Mapping[str, str]) -> None:
+    (root / "mailboxes").write_text("".join(f"{name}@{MAILBOX_DOMAIN} {name}/\n" for name in mailboxes))
+    main = root / "main.cf"
+    lines = [line for line in main.read_text().splitlines() if line.split(" ")[0] not in settings]
+    main.write_text("\n".join([*lines, *(f"{name} = {value}" for name, value in settings.items())]) + "\n")
+
+
+def _age(root: Path) -> None:
+    """Date the configuration back: Postfix waits while a file is so new that it may be half written."""
+    past = time.time() - 60
+    for name in ("main.cf", "master.cf", "mailboxes"):
+        os.utime(root / name, (past, past))
 
 
 def _create_accounts(saslpasswd2: str, root: Path, accounts: dict[str, str]) -> None:

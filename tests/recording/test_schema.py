@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from smtpproxy.recording.codec import encode, splice_seq
+from smtpproxy.recording.codec import LineError, decode, encode, splice_seq
+from smtpproxy.recording.overrides import MAX_REGEX, MAX_RULES, read_overrides
 from smtpproxy.recording.schema import line_schema
 from smtpproxy.session.events import AnyEvent
 from tests.recording.events import any_events, samples
@@ -70,3 +71,50 @@ def test_it_refuses_what_the_reader_refuses(
 ) -> None:
     assert validator.is_valid(REPLY)
     assert not validator.is_valid(line)
+
+
+HEADERS: list[dict[str, Any]] = [
+    {"replay": {}},
+    {"replay": {"level": "text", "steps": [{"n": 9, "ignore": True}, {"verb": "RCPT", "level": "class"}]}},
+    {"replay": {"steps": [{"verb": ".", "regex": r"250 .*"}, {"verb": "connect", "present": True}]}},
+    {"match": {"content": "ignore", "steps": [{"n": 5, "regex": r"MAIL FROM:<bounce\+.*@example\.com>.*"}]}},
+    {
+        "match": {
+            "ehlo": "exact",
+            "addresses": "domain",
+            "parameters": "ignore",
+            "ignore_headers": ["X-Trace"],
+        }
+    },
+]
+NOT_HEADERS: list[dict[str, Any]] = [
+    {"replay": []},
+    {"replay": {"level": "loose"}},
+    {"replay": {"stepts": []}},
+    {"replay": {"steps": [{"ignore": True}]}},
+    {"replay": {"steps": [{"n": 0, "verb": "", "ignore": True}]}},
+    {"replay": {"steps": [{"n": "9", "ignore": True}]}},
+    {"replay": {"steps": [{"n": 9, "regex": "x" * (MAX_REGEX + 1)}]}},
+    {"replay": {"steps": [{"n": 9}] * (MAX_RULES + 1)}},
+    {"match": {"addresses": "fuzzy"}},
+    {"match": {"steps": [{"verb": "MAIL", "level": "code"}]}},
+]
+
+
+@pytest.mark.parametrize("fields", HEADERS, ids=str)
+def test_a_header_may_ask_for_this(
+    validator: jsonschema.Draft202012Validator, fields: dict[str, Any]
+) -> None:
+    line = json.loads(encode(samples()[0])) | fields
+    validator.validate(line)
+    raw = json.dumps(line).encode()
+    read_overrides(raw)
+    assert decode(raw) == samples()[0]
+
+
+@pytest.mark.parametrize("fields", NOT_HEADERS, ids=lambda fields: str(fields)[:60])
+def test_and_not_for_that(validator: jsonschema.Draft202012Validator, fields: dict[str, Any]) -> None:
+    line = json.loads(encode(samples()[0])) | fields
+    assert not validator.is_valid(line)
+    with pytest.raises(LineError):
+        read_overrides(json.dumps(line).encode())

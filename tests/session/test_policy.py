@@ -12,6 +12,7 @@ from smtpproxy.session.decisions import (
     Decision,
     Delay,
     Drop,
+    Ended,
     SaslTurn,
     Turn,
 )
@@ -208,3 +209,29 @@ def test_a_line_too_long_for_a_provider_of_ours(stage: Stage) -> None:
     assert scene.client.hears(b"220 here\r\n500 5.5.6 smtpproxy: line too long\r\n250 ok\r\n")
     assert [command.partial for command in scene.of(Command)] == [True, True, False, False]
     assert len(b"".join(octets_of(command) for command in scene.of(Command))) == 150_020
+
+
+def test_a_policy_that_wants_all_of_a_message_is_shown_so_much_and_not_more(stage: Stage) -> None:
+    script = Script()
+    scene = stage(policy=script, policy_content_octets=100_000)
+    scene.client.says(b"EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
+    body = b"x" * 70 + b"\r\n"
+    scene.client.says(body * 1000 + b".\r\n")
+    scene.client.says(b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n")
+    scene.client.says(body * 2000 + b".\r\n")
+    scene.client.says(b"BDAT 70 LAST\r\n" + body[:70])
+    short, long = [turn for turn in script.turns if isinstance(turn, ContentTurn)]
+    assert (short.octets, short.sample) == (72_000, body * 1000)
+    assert (long.octets, long.sample) == (144_000, (body * 2000)[:100_000])
+    chunk = script.turns[-1]
+    assert isinstance(chunk, CommandTurn)
+    assert chunk.sample == body[:70]
+
+
+def test_a_policy_is_told_of_the_end(stage: Stage) -> None:
+    script = Script()
+    scene = stage(policy=script)
+    scene.client.says(b"QUIT\r\n")
+    assert not [turn for turn in script.turns if isinstance(turn, Ended)]
+    scene.client.leaves()
+    assert script.turns[-1] == Ended(reason="quit")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpproxy.inspect.escape import escape
+from smtpproxy.wire.escape import escape
 
 
 @pytest.mark.parametrize(

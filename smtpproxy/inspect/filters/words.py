@@ -1,0 +1,113 @@
+"""Free words: what they are compared by, and who may know where they are; it reads neither store nor MIME.
+
+A message is searched as words: runs of letters and digits, case folded. Whoever keeps an index builds it
+from `message_words`, so that it finds the same as `WordFolder` does without one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection, Set
+from typing import Final, Protocol
+
+from smtpproxy.inspect.filters.mailtext import MAX_MESSAGE_BYTES, message_text
+from smtpproxy.session.events import AnyEvent, Command, Content, End, octets_of
+from smtpproxy.wire.content import Unstuffer
+
+_WORD: Final = re.compile(r"[^\W_]+")
+
+
+class TextSearch(Protocol):
+    """An index of the words of messages, where there is one. Synchronous; may read the disk."""
+
+    def sessions_with(self, phrase: str) -> Set[str] | None:
+        """The ids of the sessions that have a message with this phrase.
+
+        Args:
+            phrase: as `normalise_phrase` gives it.
+
+        Returns:
+            None where the index cannot tell.
+        """
+
+    def has_indexed(self, session: str) -> bool:
+        """Whether every message of a session is in the index; where not, its events are looked into."""
+
+
+def normalise(text: str) -> str:
+    """The words of a text, case folded (Unicode NFKC), one blank between two of them."""
+    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+
+
+def normalise_phrase(text: str) -> str:
+    """What a user searches for, as `normalise`; a `*` at the very end stays and makes the last word a prefix.
+
+    Returns:
+        "" where no word is in it.
+    """
+    words = normalise(text)
+    return f"{words}*" if words and text.endswith("*") else words
+
+
+def message_words(octets: bytes) -> str:
+    """What is searched of a message: headers, text and names of attachments, as `normalise` gives them.
+
+    Args:
+        octets: the message as the client meant it, dot-stuffing undone; the first MAX_MESSAGE_BYTES are read.
+    """
+    return normalise(message_text(octets))
+
+
+def has_phrase(words: str, phrase: str) -> bool:
+    """Whether normalised words have a normalised phrase."""
+    end = "" if phrase.endswith("*") else " "
+    return f" {phrase.removesuffix('*')}{end}" in f" {words} "
+
+
+class WordFolder:
+    """Looks for phrases in one session's messages as its events come; keeps one message at a time.
+
+    Attributes:
+        found: the phrases that were found so far.
+    """
+
+    def __init__(self, phrases: Collection[str]) -> None:
+        self.found: frozenset[str] = frozenset()
+        self._wanted = set(phrases)
+        self._is_bdat = False
+        self._message = 0
+        self._octets = bytearray()
+        self._unstuffer = Unstuffer()
+
+    def add(self, event: AnyEvent) -> None:
+        """Take the session's next event."""
+        if not self._wanted:
+            return
+        if isinstance(event, Content):
+            self._on_content(event)
+        elif isinstance(event, Command):
+            if event.verb in ("DATA", "BDAT"):
+                self._is_bdat = event.verb == "BDAT"
+        elif isinstance(event, End):
+            # A message that was cut short counts as far as it came.
+            self._look()
+
+    def _on_content(self, event: Content) -> None:
+        if event.message != self._message:
+            self._look()
+            self._message = event.message
+        if len(self._octets) < MAX_MESSAGE_BYTES:
+            if self._is_bdat:
+                self._octets += octets_of(event)
+            elif not event.end:
+                self._octets += self._unstuffer.feed(octets_of(event))
+        if event.end:
+            self._look()
+
+    def _look(self) -> None:
+        if self._octets:
+            words = message_words(bytes(self._octets))
+            found = {phrase for phrase in self._wanted if has_phrase(words, phrase)}
+            self.found |= found
+            self._wanted -= found
+        self._octets = bytearray()
+        self._unstuffer = Unstuffer()

@@ -1,0 +1,139 @@
+"""Recordings as tests: with `--smtp-replay-to URL` each session is rerun against URL; it compares nothing."""
+
+import os
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+import trio
+
+from smtpproxy.endpoints import parse_endpoint
+from smtpproxy.errors import ConfigError, RecordingError, SmtpProxyError
+from smtpproxy.inspect.summary import Summarizer
+from smtpproxy.pytest_plugin.settings import in_words_of_pytest, read_credentials, read_upstream_ca
+from smtpproxy.recording.files import FiledSession, index_recording
+from smtpproxy.replay.envelope import Envelope, read_rcpt_to
+from smtpproxy.replay.plan import Plan
+from smtpproxy.replay.report import render_result
+from smtpproxy.replay.results import SessionResult
+from smtpproxy.service.replaying import Run, replay_scripts
+from smtpproxy.service.sources import script_of
+from smtpproxy.tls.contexts import make_server_leg_context
+
+REPLAYING: Final = pytest.StashKey["Replaying"]()
+
+
+class Replaying:
+    """Where to and how, for all of a run's recordings.
+
+    Attributes:
+        plan: how each session is played.
+        run: how it is connected.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Read the flags; credentials are in the environment.
+
+        Raises:
+            SmtpProxyError: a flag is wrong, the CA cannot be read.
+        """
+        url = str(config.getoption("--smtp-replay-to"))
+        target = parse_endpoint(url, is_listen=False)
+        if not target.host and not target.path:
+            raise ConfigError(f"--smtp-replay-to {url}: nothing listens there; name a server")
+        rcpt_to = config.getoption("--smtp-rcpt-to")
+        self.plan = Plan(
+            target=target,
+            is_loopback=target.is_loopback,
+            credentials=read_credentials(config),
+            envelope=Envelope(
+                allowed=tuple(config.getoption("--smtp-allow-rcpt")),
+                rcpt_to=read_rcpt_to(str(rcpt_to)) if rcpt_to else "",
+            ),
+            level=config.getoption("--smtp-replay-level"),
+        )
+        self.run = Run(context=make_server_leg_context(ca_file=read_upstream_ca(config, {})))
+
+
+class DifferenceError(Exception):
+    """A session that was not as recorded.
+
+    Attributes:
+        result: what it came to.
+    """
+
+    def __init__(self, result: SessionResult) -> None:
+        super().__init__(result.status)
+        self.result = result
+
+
+class RecordingFile(pytest.File):
+    """A recording; its sessions are its tests."""
+
+    def collect(self) -> Iterable["SessionItem"]:
+        """One test for each session, in order.
+
+        Raises:
+            CollectError: the file is broken; names the line.
+        """
+        try:
+            for number, filed in enumerate(index_recording(self.path), 1):
+                summarizer = Summarizer()
+                for event in filed.events():
+                    summarizer.add(event)
+                name = f"{number}-{summarizer.summary.outcome}-{filed.session}"
+                yield SessionItem.from_parent(self, name=name, filed=filed)
+        except RecordingError as error:
+            where = os.path.relpath(self.path, self.config.rootpath)
+            place = f"{where}:{error.line}" if error.line else where
+            raise self.CollectError(f"{place}: {error.problem}") from None
+
+
+class SessionItem(pytest.Item):
+    """One recorded session, to be rerun."""
+
+    def __init__(self, *, filed: FiledSession, **more: Any) -> None:
+        super().__init__(**more)
+        self._filed = filed
+
+    def runtest(self) -> None:
+        """Play it.
+
+        Raises:
+            DifferenceError: something is not as recorded, or it could not be played.
+            SmtpProxyError: the recording cannot be used.
+        """
+        replaying = self.config.stash[REPLAYING]
+        results: list[SessionResult] = []
+        script = msgspec.structs.replace(
+            script_of(self._filed, "server"), source=os.path.relpath(self.path, self.config.rootpath)
+        )
+        trio.run(
+            partial(
+                replay_scripts,
+                iter([script]),
+                replaying.plan,
+                replaying.run,
+                on_result=results.append,
+                obeys_signals=False,
+            )
+        )
+        (result,) = results
+        if result.status != "same":
+            raise DifferenceError(result)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """What differs, step by step; a traceback only for a fault of ours."""
+        error = excinfo.value
+        if isinstance(error, DifferenceError):
+            return in_words_of_pytest("\n".join(line.text for line in render_result(error.result)))
+        if isinstance(error, SmtpProxyError):
+            return in_words_of_pytest(str(error))
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where it stands: the line that opens the session."""
+        return self.path, self._filed.number - 1, self.name
