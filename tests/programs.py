@@ -14,6 +14,7 @@ DEBIAN_PACKAGES = {
     "curl": "curl",
     "msmtp": "msmtp",
     "openssl": "openssl",
+    "perl": "perl",
     "postconf": "postfix",
     "postfix": "postfix",
     "saslpasswd2": "sasl2-bin",

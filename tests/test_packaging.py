@@ -32,9 +32,11 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
         metadata = next(name for name in names if name.endswith("dist-info/METADATA"))
         entry_points = wheel.read(metadata.replace("METADATA", "entry_points.txt")).decode()
     ours = {str(file.relative_to(ROOT)) for file in ROOT.glob("smtpproxy/**/*.py")} | {"smtpproxy/py.typed"}
+    ours |= {str(file.relative_to(ROOT)) for file in ROOT.glob("smtpproxy/web/static/**/*") if file.is_file()}
     assert {name for name in names if ".dist-info/" not in name} == ours
     assert metadata.replace("METADATA", "licenses/LICENSE") in names
     assert "smtpproxy = smtpproxy.cli.main:main" in entry_points
+    assert "[pytest11]\nsmtpproxy = smtpproxy.pytest_plugin" in entry_points
     assert f"-{smtpproxy.__version__}-py3-none-any" in path.name
 
 
@@ -63,14 +65,25 @@ def imported_by(node: ast.AST) -> list[str]:
 
 def test_dependencies_are_those_that_are_imported() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {re.split(r"[<>=\[ ]", text)[0] for text in project["dependencies"]}
+    declared = {re.split(r"[<>=\[ ]", text)[0].replace("-", "_") for text in project["dependencies"]}
     imported = {
         name.partition(".")[0]
         for file in ROOT.glob("smtpproxy/**/*.py")
         for node in ast.walk(ast.parse(file.read_text()))
         for name in imported_by(node)
     }
-    assert imported - sys.stdlib_module_names - {"smtpproxy"} == declared
+    # pytest is there where its plugin is loaded: pytest is what loads it.
+    assert imported - sys.stdlib_module_names - {"smtpproxy", "pytest"} == declared
+
+
+def test_pytest_is_imported_by_its_plugin_alone() -> None:
+    importing = [
+        file.relative_to(ROOT)
+        for file in ROOT.glob("smtpproxy/**/*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if "pytest" in imported_by(node)
+    ]
+    assert {file.parent.name for file in importing} == {"pytest_plugin"}
 
 
 def make_venv(python: str, folder: Path) -> tuple[int, str]:

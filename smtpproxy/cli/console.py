@@ -187,6 +187,8 @@ def render_header(ready: Ready, *, mock: str = "") -> str:
     for listen, upstream in zip(ready.listen, ready.upstream, strict=True):
         where = "the sandbox (nothing is delivered)" if upstream.is_sandbox else str(upstream)
         lines.append(f"  {listen} -> {mock if upstream.is_mock else where}")
+    if ready.web is not None:
+        lines.append(f"  page       {ready.web}")
     if not mock:
         lines.append(f"  recording  {ready.store or 'nothing (--store none)'}")
     lines.append(f"  authority  {ready.ca}")

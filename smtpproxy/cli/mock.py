@@ -13,6 +13,7 @@ from smtpproxy.cli.options import certs_option, find_certs, find_store, store_op
 
 if TYPE_CHECKING:
     from smtpproxy.replay.script import Script
+    from smtpproxy.session.events import Leg
 
 DEFAULT_LISTEN: Final = "smtp://127.0.0.1:1025"
 EXIT_CUT: Final = 1
@@ -29,6 +30,13 @@ EXIT_CUT: Final = 1
     help=f"Where the app connects: smtp://, smtps://, lmtp:// or unix:/path.  [default: {DEFAULT_LISTEN}]",
 )
 @certs_option
+@click.option(
+    "--leg",
+    type=click.Choice(["client", "server"]),
+    default="client",
+    show_default=True,
+    help="Play what the app was told, or what the server said: that for a mock behind a proxy.",
+)
 @click.option("--once", is_flag=True, help="End by itself when every session has been played.")
 @click.option(
     "--speed",
@@ -54,6 +62,7 @@ def mock(
     recordings: tuple[str, ...],
     listens: tuple[str, ...],
     certs: str | None,
+    leg: "Leg",
     once: bool,
     speed: str,
     matches: tuple[str, ...],
@@ -84,7 +93,7 @@ def mock(
 
     endpoints = [parse_endpoint(text, is_listen=True) for text in listens or (DEFAULT_LISTEN,)]
     match = parse_match(matches) if matches else None
-    scripts = list(read_scripts(recordings, leg="client", store=partial(find_store, store)))
+    scripts = list(read_scripts(recordings, leg=leg, store=partial(find_store, store)))
     played = Mock(
         scripts,
         match=match,

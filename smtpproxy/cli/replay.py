@@ -172,7 +172,7 @@ def _plan(given: dict[str, Any]) -> tuple["Plan", tuple[str, int] | None]:
     target = parse_endpoint(given["to"], is_listen=False)
     if not target.host and not target.path:
         raise ConfigError(
-            f"--to {given['to']}: nothing listens there; name a server, such as smtp://127.0.0.1:1025"
+            f"--to {given['to']!r}: nothing listens there; name a server, such as smtp://127.0.0.1:1025"
         )
     connect_to: tuple[str, int] | None = _read("--connect-to", given["connect_to"], read_host_and_port)
     dialled = target

@@ -22,9 +22,19 @@ def check_config(config: Config) -> None:
             raise ConfigError(f"{times} routes are called {name!r}; give each its own name")
     for route in config.routes:
         _check_route(route)
+    web = config.web
+    if web is not None and not web.token and not _is_loopback(web.host):
+        raise ConfigError(
+            f"--web {web.host}:{web.port} can be reached from other machines, and shows all mail: set a "
+            "token with SMTPPROXY_WEB_TOKEN or --web-token, or listen on 127.0.0.1"
+        )
     refuse_loops(
         [route.listen for route in config.routes if route.listen.port or route.listen.path], config.routes
     )
+
+
+def _is_loopback(host: str) -> bool:
+    return Endpoint(scheme="smtp", host=host).is_loopback
 
 
 def _check_route(route: RouteConfig) -> None:

@@ -18,6 +18,7 @@ from smtpproxy.config.model import (
     LegTls,
     Retention,
     RouteConfig,
+    WebConfig,
 )
 from smtpproxy.config.paths import CONFIG_NAME, default_certs, default_store
 from smtpproxy.config.readers import split_list
@@ -78,6 +79,7 @@ def load_config(
             **_present(whole, {"retention_days": "days", "retention_size": "octets"}),
         ),
         limits=Limits(**_present(whole, _LIMITS)),
+        web=_web(whole),
         **_present(whole, {"json": "is_json", "quiet": "is_quiet"}),
         **_present(
             whole, {key: key for key in ("log", "keylog", "keep_secrets", "bodies", "on_record_failure")}
@@ -85,6 +87,14 @@ def load_config(
     )
     check_config(config)
     return config
+
+
+def _web(whole: Layer) -> WebConfig | None:
+    """The web port, unless it is switched off."""
+    if whole.get("no_web"):
+        return None
+    where = dict(zip(("host", "port"), whole.get("web", ()), strict=False))
+    return WebConfig(**where, **_present(whole, {"web_token": "token", "web_host": "names"}))
 
 
 def _load_file(path: Path, *, is_named: bool) -> tuple[Layer, list[Layer]]:
@@ -159,7 +169,8 @@ def _read(setting: Setting, value: object, *, folder: Path, source: str) -> Any:
         raise EndpointError(f"{source}: {error}") from None
     except ValueError as error:
         # What was written is repeated where it is short and plain, so that a typing error can be seen.
-        seen = f", not {value!r}" if isinstance(value, (str, int, float)) and len(repr(value)) < 60 else ""
+        is_shown = isinstance(value, (str, int, float)) and len(repr(value)) < 60 and not setting.is_secret
+        seen = f", not {value!r}" if is_shown else ""
         raise ConfigError(f"{source} {error}{seen}") from None
 
 

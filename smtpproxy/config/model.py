@@ -72,6 +72,30 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
     octets: int = 2 * 1024**3
 
 
+class Token(str):
+    """A secret text that does not show itself when a configuration is printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Token(…)" if self else "Token('')"
+
+
+class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The web port: page, REST and live websocket.
+
+    Attributes:
+        host, port: where it listens; port 0 takes a free one.
+        token: what must be known to use it; empty where nothing must.
+        names: further hosts that it may be called by, `NAME` or `NAME:PORT`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8025
+    token: Token = Token()
+    names: tuple[str, ...] = ()
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that `smtpproxy run` was asked for.
 
@@ -81,6 +105,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         certs: the authority's folder.
         log: a text file that the transcript is appended to.
         keylog: a folder for one SSLKEYLOGFILE per leg.
+        web: the web port; None where there is none.
         is_json: standard output is event lines instead of the transcript.
         is_quiet: standard output ends after the header (or the ready line).
     """
@@ -90,6 +115,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     certs: Path
     log: Path | None = None
     keylog: Path | None = None
+    web: WebConfig | None = None
     is_json: bool = False
     is_quiet: bool = False
     keep_secrets: bool = False

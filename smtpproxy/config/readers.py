@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
+from smtpproxy.config.model import Token
 from smtpproxy.endpoints import Endpoint, parse_endpoint
 from smtpproxy.session.options import EhloPolicy
 
@@ -30,6 +31,7 @@ _OCTETS_PER_UNIT = {
 }
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]*)\Z")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9_.-]+):([0-9]{1,5})\Z")
+_WEB_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]{1,253})(:[0-9]{1,5})?\Z")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 
 
@@ -150,6 +152,29 @@ def read_host_and_port(value: object, _: Path) -> tuple[str, int]:
     if match is None or not 1 <= int(match[2]) <= 65535:
         raise ValueError("must be HOST:PORT, such as 192.0.2.7:587 or [2001:db8::7]:587")
     return match[1].strip("[]"), int(match[2])
+
+
+def read_web_address(value: object, _: Path) -> tuple[str, int]:
+    """`HOST:PORT` to listen on; port 0 takes a free one."""
+    match = _HOST_AND_PORT.match(value) if isinstance(value, str) else None
+    if match is None or int(match[2]) > 65535:
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:8025; port 0 takes a free one")
+    return match[1].strip("[]"), int(match[2])
+
+
+def read_web_token(value: object, _: Path) -> Token:
+    """A token; never repeated in an error."""
+    if not isinstance(value, str) or not re.fullmatch(r"[!-~]{12,200}", value):
+        raise ValueError("must be 12 to 200 printable ASCII characters without blanks")
+    return Token(value)
+
+
+def read_web_host(value: object, _: Path) -> tuple[str, ...]:
+    """NAME or NAME:PORT, one or several."""
+    names = [str(name) for name in split_list(value)] if isinstance(value, (str, list, tuple)) else []
+    if not names or not all(_WEB_HOST.match(name) for name in names):
+        raise ValueError("must be a host name, or NAME:PORT, such as mail.example.com or localhost:8080")
+    return tuple(names)
 
 
 def read_ehlo(value: object, folder: Path) -> dict[str, EhloPolicy]:

@@ -20,6 +20,7 @@ class Setting:
         default: how the default reads; "" where there is none.
         is_route: whether it belongs to a route, and so may stand in [[route]].
         is_repeatable: whether the flag may be given several times.
+        is_secret: whether what was written must never be repeated.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Setting:
     default: str = ""
     is_route: bool = False
     is_repeatable: bool = False
+    is_secret: bool = False
 
     @property
     def flag(self) -> str:
@@ -210,7 +212,29 @@ SETTINGS: tuple[Setting, ...] = (
     _whole("json", _SWITCH, "", "Standard output is a ready line and then event lines, for programs."),
     _whole("quiet", _SWITCH, "", "Nothing on standard output but the header (with --json: the ready line)."),
     _whole("log", _PATH, "FILE", "Append the transcript to this text file as well."),
-    _whole("no_web", _SWITCH, "", "No web page (this version has none)."),
+    # the page
+    _whole(
+        "web",
+        readers.read_web_address,
+        "HOST:PORT",
+        "Where the page, the REST API and the live websocket are; port 0 takes a free one.",
+        "127.0.0.1:8025",
+    ),
+    _whole("no_web", _SWITCH, "", "No web page."),
+    Setting(
+        key="web_token",
+        read=readers.read_web_token,
+        takes="TOKEN",
+        help="What must be known to use the page; needed off loopback. Safer as a variable: flags are seen.",
+        is_secret=True,
+    ),
+    Setting(
+        key="web_host",
+        read=readers.read_web_host,
+        takes="NAME[:PORT]",
+        help="A further name that the page may be called by, such as a reverse proxy's.",
+        is_repeatable=True,
+    ),
 )
 
 BY_KEY: dict[str, Setting] = {setting.key: setting for setting in SETTINGS}

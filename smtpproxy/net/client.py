@@ -47,6 +47,7 @@ CLOSE_TIMEOUT_S: Final = 2.0
 _INJECTION: Final = (
     "the server said more behind its 220 to STARTTLS, in clear: it or somebody in between injects replies"
 )
+_NAMELESS: Final = "a unix socket has no name that the server's certificate could be checked for"
 
 Result = TypeVar("Result")
 
@@ -124,6 +125,7 @@ class _Client:
         self._heard: tuple[bytes, bool] | None = None
         self._heard_at = 0.0
         self._gone: Gone | None = None
+        self._is_stuck = False
         self._sock: socket.socket
         self._transport: Transport | None = None
 
@@ -166,7 +168,7 @@ class _Client:
     async def close(self) -> None:
         """Say goodbye to the transport: close_notify, FIN; bounded."""
         transport = self._transport
-        if transport is None or transport.is_closed:
+        if transport is None or transport.is_closed or self._is_stuck:
             return
         transport.close()
         with trio.move_on_after(CLOSE_TIMEOUT_S):
@@ -195,10 +197,11 @@ class _Client:
         """Carry a handshake through; `error` tells of its failure, and then the connection is over."""
         transport, host = self._transport, self._target.host
         assert transport is not None
+        if not host and self._context.check_hostname:
+            return TlsInfo(error=_NAMELESS, advice="--upstream-insecure goes on without checking it")
         transport.start_tls(
             self._context,
             is_server=False,
-            # A unix socket has no name; the context says whether one is needed.
             hostname=server_hostname_for(host) if host else None,
             is_upgrade=is_upgrade,
         )
@@ -337,7 +340,7 @@ class _Client:
             if transport.queued >= left and left:
                 if self._has_reply() and stall > EARLY_REPLY_STALL_S:
                     continue
-                self._gone = Gone(reason=f"the server took nothing for {stall:g} s")
+                self._gone, self._is_stuck = Gone(reason=f"the server took nothing for {stall:g} s"), True
                 return False
         return True
 

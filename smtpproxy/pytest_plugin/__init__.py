@@ -109,6 +109,7 @@ def smtp_cassette(request: pytest.FixtureRequest, _smtpproxy_certs: Path) -> Ite
     with open_cassette(request, certs=_smtpproxy_certs) as cassette:
         request.node.stash[_cassette] = cassette
         yield cassette
+        del request.node.stash[_cassette]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,8 +11,7 @@ import pytest
 import trio
 
 from smtpproxy.endpoints import parse_endpoint
-from smtpproxy.errors import ConfigError, RecordingError, SmtpProxyError
-from smtpproxy.inspect.summary import Summarizer
+from smtpproxy.errors import ConfigError, SmtpProxyError
 from smtpproxy.pytest_plugin.settings import in_words_of_pytest, read_credentials, read_upstream_ca
 from smtpproxy.recording.files import FiledSession, index_recording
 from smtpproxy.replay.envelope import Envelope, read_rcpt_to
@@ -77,19 +76,19 @@ class RecordingFile(pytest.File):
         """One test for each session, in order.
 
         Raises:
-            CollectError: the file is broken; names the line.
+            CollectError: the file is broken, or cannot be rerun; names the line.
         """
+        items: list[SessionItem] = []
         try:
             for number, filed in enumerate(index_recording(self.path), 1):
-                summarizer = Summarizer()
-                for event in filed.events():
-                    summarizer.add(event)
-                name = f"{number}-{summarizer.summary.outcome}-{filed.session}"
-                yield SessionItem.from_parent(self, name=name, filed=filed)
-        except RecordingError as error:
-            where = os.path.relpath(self.path, self.config.rootpath)
-            place = f"{where}:{error.line}" if error.line else where
-            raise self.CollectError(f"{place}: {error.problem}") from None
+                # Read once to see that it can be read; kept it is not, for a folder may hold gigabytes.
+                outcome = script_of(filed, "server").outcome
+                name = f"{number}-{outcome}-{filed.session}"
+                items.append(SessionItem.from_parent(self, name=name, filed=filed))
+        except SmtpProxyError as error:
+            shown = os.path.relpath(self.path, self.config.rootpath)
+            raise self.CollectError(str(error).replace(str(self.path), shown)) from None
+        return items
 
 
 class SessionItem(pytest.Item):

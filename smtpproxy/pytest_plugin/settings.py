@@ -58,15 +58,17 @@ def read_mode(config: pytest.Config) -> RecordMode:
 
 
 def read_listen(keywords: Mapping[str, Any], default: str = "smtp") -> Endpoint:
-    """Where to listen: on loopback, on a port that the system chooses.
+    """Where to listen: on loopback, on a port that the system chooses, unless the marker has a URL.
 
     Raises:
         ConfigError: the marker's `listen` is not known.
     """
-    scheme = keywords.get("listen", default)
-    if scheme not in _LISTEN:
-        raise ConfigError(f"marker keyword listen={scheme!r}: it is one of {', '.join(_LISTEN)}")
-    return parse_endpoint(f"{scheme}://127.0.0.1:0", is_listen=True)
+    listen = str(keywords.get("listen", default))
+    if ":" in listen:
+        return parse_endpoint(listen, is_listen=True)
+    if listen not in _LISTEN:
+        raise ConfigError(f"marker keyword listen={listen!r}: it is one of {', '.join(_LISTEN)}, or a URL")
+    return parse_endpoint(f"{listen}://127.0.0.1:0", is_listen=True)
 
 
 def read_upstream(config: pytest.Config, keywords: Mapping[str, Any], listen: Endpoint) -> RouteConfig:

@@ -98,7 +98,7 @@ def hidden_recipient(step: Step) -> str:
     Servers differ in what they take for a line's end, so that a line or a message may be several to them.
     """
     line = step.raw.removesuffix(b"\n").removesuffix(b"\r")
-    if step.kind == "command" and (b"\r" in line or b"\0" in line):
+    if step.kind in ("command", "auth") and (b"\r" in line or b"\0" in line):
         return "its line holds a bare CR or NUL, which some servers take for the end of a command"
     if step.kind == "command" and step.verb == "RCPT" and not _is_plain_recipient(step.raw):
         return "its address is written in a way that servers read differently"

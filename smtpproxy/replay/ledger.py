@@ -82,8 +82,9 @@ class Ledger:
         self.note(step, text)
 
     def not_played(self, step: Step, because: Step) -> None:
-        """The step was left out because of another one."""
-        self._because[step.number] = because.number
+        """The step was left out because of another one; nothing new where something is known of it."""
+        if step.number not in self._entries:
+            self._because[step.number] = because.number
 
     def take_back(self, steps: Iterable[Step]) -> None:
         """Forget what these came to: they are played again."""

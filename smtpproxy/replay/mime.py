@@ -13,12 +13,10 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from email.message import Message
-from itertools import islice, takewhile, zip_longest
-from typing import Any, Final, TypeAlias
+from itertools import islice
+from typing import Any, Final
 
-import msgspec
-
-from smtpproxy.wire.escape import escape
+from smtpproxy.replay.mime_parts import Field, Part, part_differences
 
 MAX_MIME_BYTES: Final = 8 * 1024 * 1024
 """Of a message that is read as MIME; of a longer one only size and digest count."""
@@ -29,8 +27,6 @@ MAX_WORK: Final = 4_000_000
 """Lines times boundaries: the parser looks for each open boundary on each line."""
 MAX_PARAMETERS_BYTES: Final = 4096
 """Of a field whose parameters are taken apart, which is quadratic in their quotes."""
-SHOWN_LINES: Final = 5
-SHOWN_CHARACTERS: Final = 500
 VOLATILE_FIELDS: Final[frozenset[str]] = frozenset({"date", "message-id"})
 
 # They describe how a part is carried, or are read into its other attributes.
@@ -44,28 +40,6 @@ _PARAMETERS: Final = re.compile(
 )
 _BOUNDARIES: Final = re.compile(rb"(?i)boundary")
 _ENCODED_WORD: Final = re.compile(r"=\?([^?\s]{1,80})\?([bBqQ])\?([^?\s]*)\?=([ ]+(?==\?))?")
-Field: TypeAlias = tuple[str, str, str]
-"""(what differs, expected, actual)."""
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """One part, or the message itself.
-
-    Attributes:
-        path: "" for the message, `1`, `2.1` for what is in it.
-        type: such as `text/plain`, lower-cased.
-        parameters: of the type, without boundary, by name.
-        disposition: `inline`, `attachment` or "", and the file name.
-        fields: the other header fields: name in lower case, value unfolded and decoded; by name.
-        payload: decoded; of text with LF for every line end and without the last one. Empty for containers.
-    """
-
-    path: str
-    type: str
-    parameters: tuple[tuple[str, str], ...]
-    disposition: str
-    fields: tuple[tuple[str, str], ...]
-    payload: bytes
 
 
 class Canonical:
@@ -103,7 +77,7 @@ class Canonical:
             if self.octets != other.octets:
                 return (("octets", str(self.octets), str(other.octets)),)
             return (("sha256", self.sha256, other.sha256),)
-        return tuple(_part_differences(self.parts, other.parts))
+        return tuple(part_differences(self.parts, other.parts))
 
 
 def canonical(content: bytes, ignore_headers: Iterable[str] = ()) -> Canonical:
@@ -218,82 +192,3 @@ def _decode_word(word: re.Match[str]) -> str:
         return email.quoprimime.header_decode(text).encode("latin-1").decode(charset, "backslashreplace")
     except (ValueError, LookupError):
         return word[0]
-
-
-def _part_differences(ours: tuple[Part, ...], theirs: tuple[Part, ...]) -> Iterator[Field]:
-    here = {part.path: part for part in ours}
-    there = {part.path: part for part in theirs}
-    for path, part in here.items():
-        other = there.get(path)
-        if other is None:
-            yield f"part {path}", _cut(_outline(part)), ""
-            continue
-        if part == other:
-            continue
-        where = f"part {path}: " if path else ""
-        yield from _field_differences(part.fields, other.fields, where)
-        if part.type != other.type:
-            yield f"{where}type", _cut(part.type), _cut(other.type)
-        yield from _field_differences(part.parameters, other.parameters, f"{where}{part.type} ")
-        if part.disposition != other.disposition:
-            yield f"{where}disposition", _cut(part.disposition), _cut(other.disposition)
-        if part.payload != other.payload:
-            yield _payload_difference(part, other)
-    for path, part in there.items():
-        if path not in here:
-            yield f"part {path}", "", _cut(_outline(part))
-
-
-def _field_differences(
-    ours: tuple[tuple[str, str], ...], theirs: tuple[tuple[str, str], ...], where: str
-) -> Iterator[Field]:
-    for name in dict.fromkeys(name for name, _ in (*ours, *theirs)):
-        here = [value for key, value in ours if key == name]
-        there = [value for key, value in theirs if key == name]
-        for value, other in zip_longest(here, there):
-            if value != other:
-                yield _cut(f"{where}{name}"), _cut(value or ""), _cut(other or "")
-
-
-def _payload_difference(part: Part, other: Part) -> Field:
-    name = f"part {part.path} ({part.type})" if part.path else "body"
-    if not (part.type.startswith("text/") and other.type.startswith("text/")):
-        return name, _digest(part.payload), _digest(other.payload)
-    ours, theirs = (payload.split(b"\n") for payload in (part.payload, other.payload))
-    same = _common(ours, theirs)
-    tail = _common(ours[same:][::-1], theirs[same:][::-1])
-    expected, actual = (_excerpt(lines[same : len(lines) - tail], part) for lines in (ours, theirs))
-    return f"{name}, line {same + 1}", expected, actual
-
-
-def _common(ours: list[bytes], theirs: list[bytes]) -> int:
-    """How many lines are the same from the beginning."""
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
-
-
-def _excerpt(lines: list[bytes], part: Part) -> str:
-    charset = dict(part.parameters).get("charset", "utf-8")
-    try:
-        shown = [line.decode(charset, "backslashreplace") for line in lines[:SHOWN_LINES]]
-    except (LookupError, ValueError):
-        shown = [line.decode("utf-8", "backslashreplace") for line in lines[:SHOWN_LINES]]
-    more = len(lines) - SHOWN_LINES
-    return "\n".join(
-        [
-            *(_cut(line) or "(a blank line)" for line in shown),
-            *([f"… ({more} more lines)"] if more > 0 else []),
-        ]
-    )
-
-
-def _outline(part: Part) -> str:
-    return f"{part.type}, {len(part.payload)} octets" + (f", {part.disposition}" if part.disposition else "")
-
-
-def _digest(payload: bytes) -> str:
-    return f"{len(payload)} octets, sha256 {hashlib.sha256(payload).hexdigest()}"
-
-
-def _cut(text: str) -> str:
-    shown = escape(text[:SHOWN_CHARACTERS])
-    return shown if len(text) <= SHOWN_CHARACTERS else f"{shown}…"

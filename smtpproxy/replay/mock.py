@@ -47,7 +47,7 @@ class Mock:
         """Take over the sessions to be played, in the order in which they are given out.
 
         Args:
-            scripts: each of the client's leg.
+            scripts: each of the client's leg; or of the server's, for a mock that stands behind a proxy.
             match: what the user asks for, over what each header does.
             credentials: needed for SCRAM, in which the server proves that it knows the password.
             checks_credentials: the app must log in with them; without it whatever it says is taken.

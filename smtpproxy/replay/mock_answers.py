@@ -5,7 +5,7 @@ from typing import Final
 
 from smtpproxy.replay.script import ReplyStep, Script, Step
 from smtpproxy.session.decisions import Answer, Decision, Delay, Drop
-from smtpproxy.wire.ehlo import StartTlsShown, rewrite_ehlo
+from smtpproxy.wire.ehlo import StartTlsShown, with_starttls
 from smtpproxy.wire.replies import parse_reply_line, render_reply
 
 MAX_PACE_S: Final = 600.0
@@ -67,7 +67,9 @@ class RecordedAnswers:
             reply: said in place of the recorded replies.
         """
         step = self._steps[at]
-        replies = self._replies(at)
+        replies, unasked = self._replies(at), self._unasked(at)
+        if not replies:
+            replies, unasked = unasked, ()
         raws = (reply,) if reply else tuple(one.raw for one in replies)
         if not raws and self._is_server_ended and at > self._last_answered:
             return Drop(is_reset=self._reason == "server-reset")
@@ -75,7 +77,11 @@ class RecordedAnswers:
             raws = (render_reply(221, "2.0.0 Bye"),)  # the recorded app did not wait for it
         if starttls != "keep" and step.verb in ("EHLO", "LHLO") and raws:
             raws = (_with_starttls(raws[0], starttls), *raws[1:])
-        answer = Answer(raws, close=self._is_server_ended and self.is_last(at))
+        answer = Answer(
+            raws,
+            close=self._is_server_ended and self.is_last(at),
+            unasked=tuple(one.raw for one in unasked),
+        )
         if self._has_pace and replies:
             seconds = min(max(replies[0].t - step.t, 0.0), MAX_PACE_S)
             return Delay(seconds, answer) if seconds > 0 else answer
@@ -90,7 +96,11 @@ class RecordedAnswers:
         before = () if early is None else (*early.replies[1:], *early.unasked)
         if step.verb == "STARTTLS" and step.tls is not None:
             return step.replies[:1]
-        return (*before, *step.replies, *step.unasked)
+        return (*before, *step.replies)
+
+    def _unasked(self, at: int) -> Sequence[ReplyStep]:
+        is_upgrade = self._steps[at].verb == "STARTTLS" and self._steps[at].tls is not None
+        return () if is_upgrade or self._opens_content(at) else self._steps[at].unasked
 
     def _opens_content(self, at: int) -> bool:
         has_content = at + 1 < len(self._steps) and self._steps[at + 1].kind == "content"
@@ -111,10 +121,4 @@ def _with_starttls(raw: bytes, shown: StartTlsShown) -> bytes:
     lines = [line + b"\n" for line in raw.split(b"\n")[:-1]]
     if any(parse_reply_line(line)[0] != 250 for line in lines):
         return raw
-    if shown == "show" and len(lines) == 1 and lines[0][3:4] not in (b" ", b"-"):
-        return raw
-    return b"".join(rewrite_ehlo(lines, is_hidden=_shows, starttls=shown, hides_external=False))
-
-
-def _shows(keyword: str) -> bool:
-    return False
+    return b"".join(with_starttls(lines, is_shown=shown == "show"))

@@ -107,7 +107,8 @@ class MockLogin:
         found = credentials.find(login) if credentials is not None and login is not None else None
         self._secret = "" if found is None or login is None else found.secret(login.kind)
         self._credentials: Credentials | None = found
-        self._is_checked = found is not None and (is_checked or recorded.is_scram)
+        needs_proof = recorded.is_scram and recorded.is_successful
+        self._is_checked = found is not None and (is_checked or needs_proof)
         self._challenge = nonce.encode() if recorded.is_scram else recorded.challenge() or nonce.encode()
 
     def begin(self, initial: bytes | None) -> Told:

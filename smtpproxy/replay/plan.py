@@ -32,7 +32,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         is_loopback: the address dialled is on this machine.
         credentials: for AUTH.
         envelope: who may get mail.
-        level: how replies are compared where the recording's header says nothing.
+        level: how replies are compared; None leaves it to the recording's header.
         strict_ehlo: a keyword that was added is a difference too.
         retry_4xx: how often a transaction that was put off (4xx) is tried again.
         retry_after_s: seconds before the first such retry; doubled for each further one.

@@ -1,12 +1,13 @@
 """The composition root: one configuration in, a running proxy out; it shows nothing and parses nothing.
 
-Order matters. Coming up: certificates and routes (a mistake there must not touch the store), the store's lock
-and log, the watchers, then the listeners; `ready` is the last. Going down: the listeners and their sessions,
-then the log (everything said is written), then the watchers (they read the log to its end).
+Order matters. Coming up: the web port's sockets, certificates and routes (a mistake there must not touch the
+store), the store's lock and log, the watchers, then the listeners; `ready` is the last, the page is loaded
+after it. Going down: the listeners and their sessions, then the log (everything said is written), then the
+watchers and whoever watches over the web (they read the log to its end).
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from smtpproxy.service.recording import LogRecording
 from smtpproxy.service.routes import build_routes
 from smtpproxy.service.stopping import Stop
 from smtpproxy.service.watching import Watcher, watch_all
+from smtpproxy.service.web import MAX_DESCRIPTORS, Web
 from smtpproxy.tls.authority import Authority
 
 if TYPE_CHECKING:
@@ -66,7 +68,9 @@ async def run_proxy(
         ConfigError: an upstream turned out to be our own listener.
     """
     try:
-        return await _run(config, ready, watchers, report, stop or Stop(), log, mock)
+        with ExitStack() as closing:
+            web = None if config.web is None else Web(config.web, closing=closing)
+            return await _run(config, ready, watchers, report, stop or Stop(), log, mock, web)
     except BaseExceptionGroup as group:
         # A nursery wraps whatever goes wrong in it; the user's mistake is in there, and is one line.
         mistake = _first_mistake(group)
@@ -83,6 +87,7 @@ async def _run(
     stop: Stop,
     given_log: Log | None,
     mock: "Mock | None",
+    web: Web | None,
 ) -> bool:
     authority = Authority.load_or_create(config.certs)
     routes = build_routes(config, authority, limits=_limits(config, report), mock=mock)
@@ -102,10 +107,15 @@ async def _run(
                     partial(serve_routes, routes, recording, shutdown=stop.is_asked_for)
                 )
                 refuse_loops(bound, config.routes)
-                ready(_ready(config, bound, authority))
+                ready(_ready(config, bound, authority, web))
                 may_show.set()
+                if web is not None:
+                    certificate = authority.certificate_path
+                    watching.start_soon(partial(web.serve, config, bound, log, ca=certificate, report=report))
             # Closing the log ends its feed: the watchers are shown the rest, and their nursery ends.
             is_written = await _close(log, report)
+            if web is not None:
+                web.end()
             watching.cancel_scope.deadline = trio.current_time() + DRAIN_S
             stop.cut_short(watching.cancel_scope)
         running.cancel_scope.cancel()
@@ -113,7 +123,8 @@ async def _run(
 
 
 def _limits(config: Config, report: Callable[[str], None]) -> Limits:
-    room = make_room(config.limits.max_sessions)
+    others = MAX_DESCRIPTORS if config.web is not None else 0
+    room = make_room(config.limits.max_sessions, others=others)
     if room < config.limits.max_sessions:
         report(
             f"warning: the limit on open files (ulimit -Hn) has room for {room} sessions, "
@@ -122,10 +133,12 @@ def _limits(config: Config, report: Callable[[str], None]) -> Limits:
     return replace(config.limits, max_sessions=room)
 
 
-def _ready(config: Config, bound: list[Endpoint], authority: Authority) -> Ready:
+def _ready(config: Config, bound: list[Endpoint], authority: Authority, web: Web | None) -> Ready:
     return Ready(
         listen=bound,
         upstream=[route.upstream for route in config.routes],
+        web=None if web is None else web.address.url,
+        live=None if web is None else web.address.live_url,
         store=config.store,
         ca=authority.certificate_path,
     )

@@ -14,7 +14,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         listen: the addresses really bound, one per route; port 0 has become a port.
         upstream: where they lead, in the same order.
-        web: the page's URL; None where there is none.
+        web, live: the page's URL and the live websocket's; None where there is none.
         store: the event log; None where nothing is recorded.
         ca: the authority's certificate, for the app to trust.
     """
@@ -22,6 +22,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     listen: list[Endpoint]
     upstream: list[Endpoint]
     web: str | None = None
+    live: str | None = None
     store: Path | None
     ca: Path
 
@@ -33,6 +34,7 @@ def render_ready_line(ready: Ready) -> bytes:
         "listen": [str(endpoint) for endpoint in ready.listen],
         "upstream": [str(endpoint) for endpoint in ready.upstream],
         "web": ready.web,
+        "live": ready.live,
         "store": None if ready.store is None else _text(ready.store),
         "ca": _text(ready.ca),
     }

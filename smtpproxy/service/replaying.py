@@ -75,6 +75,8 @@ async def replay_scripts(
     if replaying.is_running:
         is_cut = True
         replaying.hand_out_rest()
+    if replaying.failure is not None:
+        raise replaying.failure
     return replaying.tally.summary(duration_s=trio.current_time() - began), is_cut
 
 
@@ -90,6 +92,7 @@ class _Replaying:
     def __init__(self, plan: Plan, run: Run, on_result: Callable[[SessionResult], None]) -> None:
         self.tally = Tally()
         self.is_running = True
+        self.failure: SmtpProxyError | None = None
         self._plan = plan
         self._run = run
         self._on_result = on_result
@@ -100,7 +103,7 @@ class _Replaying:
     async def run_all(self, scripts: Iterator[Script]) -> None:
         number = 0
         async with trio.open_nursery() as nursery:
-            for script in scripts:
+            for script in self._until_failure(scripts):
                 for attempt in range(1, self._run.repeat + 1):
                     # The slot is taken here, so that no script is read before one is free.
                     token = object()
@@ -108,6 +111,13 @@ class _Replaying:
                     nursery.start_soon(self._run_one, number, script, attempt, token)
                     number += 1
         self.is_running = False
+
+    def _until_failure(self, scripts: Iterator[Script]) -> Iterator[Script]:
+        """The scripts up to the first that cannot be read any more, which is kept for the end."""
+        try:
+            yield from scripts
+        except SmtpProxyError as error:
+            self.failure = error
 
     async def _run_one(self, number: int, script: Script, attempt: int, token: object) -> None:
         try:

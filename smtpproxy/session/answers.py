@@ -289,6 +289,9 @@ class Answers(Endings):
                 self._send("client", last)
                 self._add_reply(last, code, from_=self._provider, answers=owed.n)
                 self._after_reply(owed, code)
+            for raw in owed.unasked:
+                self._send("client", raw)
+                self._add_reply(raw, int(raw[:3]), from_=self._provider)
             if owed.closes:
                 self._wind_up("quit" if self._has_quit else "server-closed")
         if not fifo:

@@ -22,6 +22,7 @@ class Asking(Unread):
         match decision:
             case Answer():
                 owed.answers = decision.replies
+                owed.unasked = decision.unasked
                 owed.closes = decision.close
                 if owed.verb == "QUIT":
                     owed.closes = True

@@ -39,8 +39,10 @@ class Expectation(msgspec.Struct, gc=False):
     Attributes:
         verb: what it answers: a verb, "greeting", "." (the end of a message), "sasl".
         n: the number of the event it answers; None for the greeting.
+        asked_n: of the client's own command, where what it answers was said by us in the client's stead.
         handler: takes the complete reply instead of letting it through line by line.
         answers: our own replies (whole, with CRLF), said when this comes to the head of the queue.
+        unasked: said behind those, as answers to nothing.
         closes: the session ends behind them.
         is_optional: the reply may stay out (blank lines; a message refused before its end).
         remaining: further replies after the next one; None: to be counted when the first one comes.
@@ -48,8 +50,10 @@ class Expectation(msgspec.Struct, gc=False):
 
     verb: str
     n: int | None
+    asked_n: int | None = None
     handler: Callable[["Expectation", int, bytes], None] | None = None
     answers: tuple[bytes, ...] = ()
+    unasked: tuple[bytes, ...] = ()
     closes: bool = False
     is_optional: bool = False
     remaining: int | None = 0

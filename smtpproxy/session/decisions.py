@@ -82,10 +82,12 @@ class Answer(msgspec.Struct, frozen=True):
     Attributes:
         replies: each a whole reply with its CRLFs; several where LMTP or PRDR want several.
         close: end the session after them.
+        unasked: said behind them, in answer to nothing, such as a 421 on idling.
     """
 
     replies: tuple[bytes, ...]
     close: bool = False
+    unasked: tuple[bytes, ...] = ()
 
 
 class Drop(msgspec.Struct, frozen=True):

@@ -195,9 +195,7 @@ class Upgrades(Answers):
         """The client's own EHLO, under TLS; only this reply is shown to it."""
         verb = "LHLO" if self._options.is_lmtp else "EHLO"
         event = self._add_command(line, verb, from_="proxy")
-        owed = Expectation(
-            verb, self._trigger_n if self._trigger_n is not None else event.n, handler=self._on_ehlo
-        )
+        owed = Expectation(verb, event.n, asked_n=self._trigger_n, handler=self._on_ehlo)
         self._trigger_n = None
         self._holding = owed
         self._fifo.append(owed)
@@ -286,14 +284,17 @@ class Upgrades(Answers):
                 starttls=self._starttls_shown,
                 hides_external=self._has_tls["client"] and not self._options.has_own_certificate,
             )
-        if shown is lines or shown == lines:
+        if owed.asked_n is None and (shown is lines or shown == lines):
             self._send("client", raw)
             self._add_reply(raw, code, answers=owed.n)
         else:
+            # What was asked in the client's stead is answered to us, even where nothing has to be rewritten.
             data = b"".join(shown)
             self._add_reply(raw, code, to="proxy", answers=owed.n)
             self._send("client", data)
-            self._add_reply(data, code, from_="proxy", answers=owed.n)
+            self._add_reply(
+                data, code, from_="proxy", answers=owed.n if owed.asked_n is None else owed.asked_n
+            )
         self._after_reply(owed, code)
 
 

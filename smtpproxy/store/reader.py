@@ -70,19 +70,26 @@ class LogReader:
         """Let go of the file."""
         self._connection.close()
 
-    def sessions(self, *, limit: int | None = None, include_probes: bool = False) -> Iterator[SessionSummary]:
+    def sessions(
+        self,
+        *,
+        limit: int | None = None,
+        include_probes: bool = False,
+        before: tuple[str, str] | None = None,
+    ) -> Iterator[SessionSummary]:
         """Session summaries, newest first by when they started.
 
         Args:
             limit: at most so many; None for all.
             include_probes: list connections on which nobody said a word, too.
+            before: begin behind this place of the list: a session's `started` and its id.
 
         Raises:
             StoreError: the store cannot be read.
         """
         left = limit
         # After the newest possible: any text sorts before this one.
-        started, session = "\U0010ffff", ""
+        started, session = before or ("\U0010ffff", "")
         while left is None or left > 0:
             count = _SESSIONS_AT_ONCE if left is None else min(left, _SESSIONS_AT_ONCE)
             found = self._all(
@@ -151,6 +158,36 @@ class LogReader:
         if not found:
             raise NotFoundError(f"no session {session} in {self.path}; smtpproxy sessions lists them")
         return _decode_summary(found[0][0])
+
+    def open_sessions(self) -> int:
+        """How many sessions go on.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return int(self._all("SELECT count(*) FROM sessions WHERE state = 0")[0][0])
+
+    def span(self, session: str) -> tuple[int, int]:
+        """The positions of a session's first and last event; `session` is a whole id.
+
+        Raises:
+            NotFoundError: there is no such session.
+            StoreError: the store cannot be read.
+        """
+        found = self._all(
+            "SELECT first_seq, last_seq FROM sessions WHERE session = ? AND state IN (0, 1)", (session,)
+        )
+        if not found:
+            raise NotFoundError(f"no session {session} in {self.path}; smtpproxy sessions lists them")
+        return found[0][0], found[0][1]
+
+    def rows(self, session: str, *, after_seq: int = 0, limit: int = MAX_PAGE_EVENTS) -> list[Row]:
+        """A session's next events after a position, in order; at most `limit`, and about 1 MiB.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return self._rows("session = ? AND seq > ?", (session, after_seq), limit)
 
     def lines(self, session: str) -> Iterator[bytes]:
         """A session's lines in order, read as they are asked for; `session` is a whole id.

@@ -133,10 +133,25 @@ def rewrite_ehlo(
         kept.append(line)
     if starttls == "show" and not has_starttls:
         kept.append(b"250 STARTTLS\r\n")
-    if kept == lines:
-        return lines
-    # The last line is the one with a space after its code (RFC 5321 4.2.1).
-    return [_separated(line, b"-") for line in kept[:-1]] + [_separated(kept[-1], b" ")]
+    return lines if kept == lines else _joined(kept)
+
+
+def with_starttls(lines: list[bytes], *, is_shown: bool) -> list[bytes]:
+    """An EHLO reply with STARTTLS in it, or without; nothing else is touched.
+
+    Args:
+        lines: the reply's lines with their line ends, a complete 250 reply.
+        is_shown: it is put at the end where it is missing; else it is taken away.
+    """
+    kept = [line for line in lines[1:] if is_shown or keyword_of(line) != "STARTTLS"]
+    if is_shown and "STARTTLS" not in keywords_of(lines):
+        kept.append(b"250 STARTTLS\r\n")
+    return lines if kept == lines[1:] else _joined([lines[0], *kept])
+
+
+def _joined(lines: list[bytes]) -> list[bytes]:
+    """RFC 5321 4.2.1: the last line is the one with a space after its code."""
+    return [_separated(line, b"-") for line in lines[:-1]] + [_separated(lines[-1], b" ")]
 
 
 def _separated(line: bytes, separator: bytes) -> bytes:

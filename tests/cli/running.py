@@ -1,4 +1,4 @@
-"""A `smtpproxy run` in a process of its own, for tests; it knows only what a user sees."""
+"""A `smtpproxy run`, or `mock`, in a process of its own, for tests; it knows only what a user sees."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -17,9 +17,15 @@ DEADLINE_S = 20.0
 class Running:
     """Starts the proxy in a folder, configured by nothing else; its output is read as it comes."""
 
-    def __init__(self, folder: Path, *flags: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *flags: str,
+        env: Mapping[str, str] | None = None,
+        command: Sequence[str] = ("run", "--no-web"),
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "smtpproxy", "run", "--no-web", *flags],
+            [sys.executable, "-m", "smtpproxy", *command, *flags],
             cwd=folder,
             env=clean_environment(folder, env or {}),
             stdin=subprocess.DEVNULL,
@@ -61,6 +67,14 @@ class Running:
             lines.append(self.line())
         return lines
 
+    def rest(self) -> tuple[int, list[str]]:
+        """Its exit code once it has ended by itself, and the rest of standard output."""
+        code = self.process.wait(DEADLINE_S)
+        lines: list[str] = []
+        while (line := self._lines.get(timeout=DEADLINE_S)) is not None:
+            lines.append(line.decode())
+        return code, lines
+
     def event(self) -> dict[str, Any]:
         """The next line, as JSON."""
         event = json.loads(self.line())
@@ -82,11 +96,7 @@ class Running:
         """Its exit code after these signals (by default one SIGTERM), and the rest of standard output."""
         for number in signals or (signal.SIGTERM,):
             self.process.send_signal(number)
-        code = self.process.wait(DEADLINE_S)
-        rest: list[str] = []
-        while (line := self._lines.get(timeout=DEADLINE_S)) is not None:
-            rest.append(line.decode())
-        return code, rest
+        return self.rest()
 
     def errors(self) -> str:
         """Standard error, once it has ended."""

@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 
 from smtpproxy.recording.codec import encode
+from smtpproxy.recording.overrides import (
+    Match,
+    Overrides,
+    ReplayHeader,
+    ReplyRule,
+    read_overrides,
+    with_overrides,
+)
 from tests.cli.conftest import Run, keep
 from tests.conversation import Conversation, delivery
 
@@ -130,3 +138,21 @@ def test_events_of_kinds_to_come_survive(smtpproxy: Run, store: Path, tmp_path: 
 def test_a_file_that_is_not_there_is_one_line_and_exit_2(smtpproxy: Run, store: Path) -> None:
     ran = smtpproxy("import", "none.smtp.jsonl", "--store", store)
     assert (ran.code, ran.out, len(ran.err.splitlines())) == (2, "", 1)
+
+
+def test_what_a_header_asks_of_those_who_rerun_it_travels(
+    smtpproxy: Run, store: Path, tmp_path: Path
+) -> None:
+    """`replay` and `match` are written by hand into a file; nothing on the way knows them."""
+    keep(store, delivery("01K-ONE"))
+    file, other, again = tmp_path / "one.smtp.jsonl", tmp_path / "other.db", tmp_path / "again.smtp.jsonl"
+    smtpproxy("export", "latest", "--store", store, "-o", file)
+    overrides = Overrides(
+        replay=ReplayHeader(level="text", steps=(ReplyRule(n=9, ignore=True),)), match=Match(ehlo="exact")
+    )
+    first, *rest = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(with_overrides(first, overrides) + b"\n" + b"".join(rest))
+    assert smtpproxy("import", file, "--store", other).out == "01K-ONE imported\n"
+    assert smtpproxy("export", "latest", "--store", other, "-o", again).code == 0
+    assert again.read_bytes() == file.read_bytes()
+    assert read_overrides(again.read_bytes().splitlines()[0]) == overrides

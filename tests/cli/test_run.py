@@ -40,12 +40,13 @@ def events_of_a_session(proxy: Running) -> list[dict[str, object]]:
 def test_a_script_gets_a_ready_line_and_then_events(tmp_path: Path) -> None:
     with Running(tmp_path, *LISTEN, "--store", "mail.db", "--certs", "certs", "--json") as proxy:
         ready, port = proxy.ready()
-        assert list(ready) == ["kind", "listen", "upstream", "web", "store", "ca"]
+        assert list(ready) == ["kind", "listen", "upstream", "web", "live", "store", "ca"]
         assert ready == {
             "kind": "ready",
             "listen": [f"smtp://127.0.0.1:{port}"],
             "upstream": ["sandbox:"],
             "web": None,
+            "live": None,
             "store": str(tmp_path / "mail.db"),
             "ca": str(tmp_path / "certs" / "ca.pem"),
         }

@@ -94,6 +94,10 @@ TRAPS = {
     "encoded words": b"Subject: " + b"=?a?q?" * 60_000,
     "fields": b"=?a?q?b?=: c\r\n" * 30_000,
     "a slow codec": b"Content-Type: text/plain; charset=punycode\r\n\r\n" + b"a-" + b"b" * 250_000,
+    "combining marks": b"Subject: x\r\n\r\n" + ("a" + "\u0301\u0316" * 100_000).encode(),
+    "quotes in parameters": b'Content-Disposition: attachment; filename="' + b';"' * 200_000 + b"\r\n\r\n",
+    "folded parameters": b"Content-Type: text/plain;" + b'\r\n a*0="x";' * 30_000 + b"\r\n\r\nx",
+    "a long boundary": b"Content-Type: multipart/mixed; boundary=" + b"a" * 400_000 + b"\r\n\r\n--a",
     "parameters": b"Content-Type: text/plain; " + b"a*0*=b; " * 20_000 + b"\r\n\r\n",
 }
 
@@ -102,7 +106,7 @@ TRAPS = {
 def test_mail_that_was_made_to_hurt_is_read_in_bounded_time(octets: bytes) -> None:
     before = time.process_time()
     message_words(octets)
-    assert time.process_time() - before < 5
+    assert time.process_time() - before < 2
 
 
 LINES = st.sampled_from(

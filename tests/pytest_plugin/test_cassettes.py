@@ -360,3 +360,58 @@ def send_it(cassette):
     run(suite, "once").assert_outcomes(passed=1)
     suite.makepyfile(test_app=f"{APP}{body}\n{test}")
     run(suite).assert_outcomes(passed=1)
+
+
+def test_a_rule_that_is_none_is_named_with_its_line(suite: pytest.Pytester) -> None:
+    write(suite, "send(smtp_cassette)")
+    run(suite, "once").assert_outcomes(passed=1)
+    path = suite.path / PATH
+    header, _, rest = path.read_text().partition("\n")
+    path.write_text(header[:-1] + ',"match":{"ignore":["Subject"]}}\n' + rest)
+    before = path.read_bytes()
+    run(suite).assert_outcomes(errors=1)
+    # Somebody meant something by it: it is not written over.
+    result = run(suite, "rewrite")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{PATH}:1: the header's replay or match: *"])
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_fails_the_test(suite: pytest.Pytester) -> None:
+    write(suite, "send(smtp_cassette)")
+    (suite.path / "replay").write_text("in the way")
+    result = run(suite, "once")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{PATH}: cannot be written: *"])
+    write(suite, "send(smtp_cassette)\nassert False")
+    result = run(suite, "all")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*assert False", "*smtp cassette*", f"*{PATH}: cannot be written: *"])
+
+
+def test_one_session_is_asked_for_and_there_are_others(suite: pytest.Pytester) -> None:
+    write(suite, "smtp_cassette.session")
+    run(suite, "once").stdout.fnmatch_lines(["E *AssertionError: there were 0 sessions, not one*"])
+    write(suite, "send(smtp_cassette)\nsend(smtp_cassette)\nsmtp_cassette.session")
+    run(suite, "once").stdout.fnmatch_lines(["E *AssertionError: there were 2 sessions, not one*"])
+
+
+def test_a_test_that_was_expected_to_fail_stays_so(suite: pytest.Pytester) -> None:
+    write(suite, "send(smtp_cassette)")
+    run(suite, "once").assert_outcomes(passed=1)
+    suite.makepyfile(test_app=f"{APP}\n@pytest.mark.xfail\ndef test_it(smtp_cassette): pass\n")
+    run(suite).assert_outcomes(xfailed=1)
+
+
+def test_both_fixtures_in_one_test(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        test_app=f"""{APP}
+def test_it(smtp_cassette, smtp_proxy):
+    send(smtp_cassette)
+    send(smtp_proxy, "Other")
+    assert smtp_cassette.messages[0].subject == "Hello"
+    assert smtp_proxy.messages[0].subject == "Other"
+"""
+    )
+    run(suite, "once").assert_outcomes(passed=1)
+    run(suite).assert_outcomes(passed=1)

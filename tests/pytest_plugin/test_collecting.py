@@ -110,6 +110,33 @@ def test_a_broken_file_is_a_collection_error(suite: pytest.Pytester) -> None:
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+def test_a_rule_that_is_none_is_a_collection_error(suite: pytest.Pytester) -> None:
+    path = suite.path / "replay" / "two.smtp.jsonl"
+    record(path, mail("01KA"), mail("01KB"))
+    lines = path.read_text().splitlines()
+    header = next(at for at, line in enumerate(lines) if '"kind":"session"' in line and "01KB" in line)
+    lines[header] = lines[header][:-1] + ',"replay":{"levle":"text"}}'
+    path.write_text("\n".join(lines) + "\n")
+    result = suite.runpytest_inprocess("--smtp-replay-to", "smtp://127.0.0.1:1", "replay")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"replay/two.smtp.jsonl:{header + 1}: *levle*"])
+
+
+def test_a_recording_that_changed_meanwhile(suite: pytest.Pytester) -> None:
+    path = suite.path / "replay" / "one.smtp.jsonl"
+    record(path, mail("01KA"))
+    suite.makeconftest(
+        f"""
+def pytest_collection_finish(session):
+    open({str(path)!r}, "w").close()
+"""
+    )
+    result = suite.runpytest_inprocess("--smtp-replay-to", "smtp://127.0.0.1:1", "replay")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*one.smtp.jsonl: has become shorter while it was read"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
 def test_a_server_that_is_not_there(suite: pytest.Pytester) -> None:
     record(suite.path / "replay" / "one.smtp.jsonl", mail("01KA"))
     result = suite.runpytest_inprocess("--smtp-replay-to", "smtp://127.0.0.1:1", "replay")

@@ -1,5 +1,7 @@
 """The fixture smtp_proxy: a live proxy, and what a test sees of its sessions."""
 
+import socket
+
 import pytest
 
 SMTPLIB = """
@@ -97,6 +99,25 @@ def test_it(smtp_proxy):
     suite.runpytest_inprocess().assert_outcomes(passed=1)
 
 
+def test_the_port_can_be_a_given_one(suite: pytest.Pytester) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    suite.makepyfile(
+        SMTPLIB
+        + f"""
+import pytest
+
+@pytest.mark.smtp_proxy(listen="smtp://localhost:{port}")
+def test_it(smtp_proxy):
+    assert (smtp_proxy.host, smtp_proxy.port) == ("localhost", {port})
+    send(smtp_proxy)
+    assert smtp_proxy.messages
+"""
+    )
+    suite.runpytest_inprocess().assert_outcomes(passed=1)
+
+
 def test_mistakes_are_told_in_a_line(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         """
@@ -122,7 +143,7 @@ def test_ca(smtp_proxy): pass
     result.assert_outcomes(errors=5)
     result.stdout.fnmatch_lines(
         [
-            "marker keyword listen='smtpss': it is one of smtp, smtps, lmtp",
+            "marker keyword listen='smtpss': it is one of smtp, smtps, lmtp, or a URL",
             "marker smtp_proxy knows no 'upsteam'; it knows listen, upstream, *",
             "marker smtp_proxy takes keywords only: *",
             "upstream URL 'mx.example.com' has no scheme: *",

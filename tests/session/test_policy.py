@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec import UNSET
 
 from smtpproxy.session.decisions import (
     Answer,
@@ -201,6 +202,15 @@ def test_an_answer_that_closes(stage: Stage) -> None:
     assert scene.client.ended == "fin"
     scene.client.leaves()
     assert (scene.end.outcome, scene.end.reason) == ("rejected", "server-closed")
+
+
+def test_what_is_said_unasked_answers_nothing(stage: Stage) -> None:
+    scene = stage(policy=Script(NOOP=Answer((b"250 ok\r\n",), close=True, unasked=(b"421 idle\r\n",))))
+    scene.client.says(b"NOOP\r\n")
+    assert scene.client.hears(b"220 here\r\n250 ok\r\n421 idle\r\n")
+    assert scene.client.ended == "fin"
+    last = scene.of(Reply)[-1]
+    assert (last.code, last.answers) == (421, UNSET)
 
 
 def test_a_line_too_long_for_a_provider_of_ours(stage: Stage) -> None:

@@ -40,7 +40,21 @@ def test_the_clients_own_name_is_used_and_only_the_second_reply_shown(stage: Sta
         ("proxy", b"STARTTLS\r\n"),
         ("proxy", b"EHLO app.example\r\n"),
     ]
-    assert scene.of(Reply)[-1].answers == scene.of(Command)[0].n
+    theirs, _, ours = scene.of(Command)
+    assert [reply.answers for reply in scene.of(Reply)[-2:]] == [ours.n, theirs.n]
+    quits(scene)
+
+
+def test_each_ehlo_has_its_own_reply_also_where_nothing_is_rewritten(stage: Stage) -> None:
+    scene = begin(stage, ehlo={"STARTTLS": "hide"})
+    scene.client.says(b"EHLO app.example\r\n")
+    upgrade(scene, b"app.example")
+    assert scene.server.hears(b"EHLO app.example\r\n")
+    scene.server.says(b"250-mx\r\n250 SIZE\r\n")
+    assert scene.client.hears(b"250-mx\r\n250 SIZE\r\n")
+    theirs, _, ours = scene.of(Command)
+    said = [(reply.from_, reply.to, reply.answers) for reply in scene.of(Reply)[-2:]]
+    assert said == [("server", "proxy", ours.n), ("proxy", "client", theirs.n)]
     quits(scene)
 
 

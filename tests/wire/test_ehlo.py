@@ -3,7 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpproxy.wire.ehlo import HIDDEN_BY_DEFAULT, KNOWN_KEYWORDS, keyword_of, keywords_of, rewrite_ehlo
+from smtpproxy.wire.ehlo import (
+    HIDDEN_BY_DEFAULT,
+    KNOWN_KEYWORDS,
+    keyword_of,
+    keywords_of,
+    rewrite_ehlo,
+    with_starttls,
+)
 from smtpproxy.wire.replies import parse_reply_line
 
 WORDS = [
@@ -61,3 +68,12 @@ def test_keywords() -> None:
 
 def test_what_is_hidden_is_known() -> None:
     assert HIDDEN_BY_DEFAULT.keys() <= KNOWN_KEYWORDS
+
+
+def test_starttls_alone_is_put_in_or_taken_out() -> None:
+    lines = [b"250-mx\r\n", b"250-STARTTLS\r\n", b"250 AUTH GSSAPI PLAIN\r\n"]
+    without = [b"250-mx\r\n", b"250 AUTH GSSAPI PLAIN\r\n"]
+    assert with_starttls(lines, is_shown=True) is lines
+    assert with_starttls(lines, is_shown=False) == without
+    assert with_starttls([b"250-mx\r\n", b"250 starttls\r\n"], is_shown=False) == [b"250 mx\r\n"]
+    assert with_starttls([b"250\r\n"], is_shown=True) == [b"250-\r\n", b"250 STARTTLS\r\n"]

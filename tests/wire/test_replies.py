@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpproxy.wire.replies import enhanced_code_of, parse_reply_line, render_reply
+from smtpproxy.wire.replies import ReplyReader, enhanced_code_of, parse_reply_line, render_reply
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,54 @@ def test_ours_is_one_line_of_printable_ascii(code: int, text: str) -> None:
     assert len(line) <= 512
     assert line.endswith(b"\r\n")
     assert all(0x20 <= octet <= 0x7E for octet in line[:-2])
+
+
+def taken(reader: ReplyReader) -> list[tuple[bytes, bool]]:
+    found = []
+    while (reply := reader.take()) is not None:
+        found.append(reply)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("octets", "replies"),
+    [
+        (b"220 a\r\n", [(b"220 a\r\n", False)]),
+        (b"220-a\r\n220 b\r\n250 c\n", [(b"220-a\r\n220 b\r\n", False), (b"250 c\n", False)]),
+        (b"220-a\r\n", []),
+        (b"220 a", []),
+        (b"\r\n \n250\r\n\r\n", [(b"250\r\n", False)]),
+        (b"hello\r\n250 x\r\n", [(b"hello\r\n250 x\r\n", True)]),
+        (b"250-a\r\n\r\n", [(b"250-a\r\n\r\n", True)]),
+        (b"250-a\r\n251 b\r\n", [(b"250-a\r\n251 b\r\n", False)]),
+    ],
+)
+def test_whole_replies(octets: bytes, replies: list[tuple[bytes, bool]]) -> None:
+    whole = ReplyReader(limit=100)
+    whole.feed(octets)
+    assert taken(whole) == replies
+    bytewise, found = ReplyReader(limit=100), []
+    for octet in octets:
+        bytewise.feed(bytes([octet]))
+        found += taken(bytewise)
+    if not any(is_garbled for _, is_garbled in replies):
+        assert found == replies
+
+
+@pytest.mark.parametrize("octets", [b"2" * 101, b"250-" + b"x" * 97 + b"\r\n", b"250-a\r\n" * 15])
+def test_a_reply_beyond_the_limit_is_garbled(octets: bytes) -> None:
+    reader = ReplyReader(limit=100)
+    reader.feed(octets)
+    assert taken(reader) == [(octets, True)]
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_every_octet_is_taken_once_in_order(pieces: list[bytes]) -> None:
+    reader, found = ReplyReader(limit=64), b""
+    for piece in pieces:
+        reader.feed(piece)
+        found += b"".join(raw for raw, _ in taken(reader))
+    rest = b"".join(pieces)
+    # Blank lines between replies are all that goes missing.
+    assert len(found) + reader.pending <= len(rest)
+    assert found.split() == rest.split()[: len(found.split())] or reader.pending

@@ -1,5 +1,6 @@
 """Records one scenario through `smtpproxy run`, exports it, and looks whether it shows what it is to show."""
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ def record(scenario: Scenario, folder: Path, file: Path) -> None:
         proxy.sessions(0, len(scenario.outcomes))
     exported = _made(folder / "exported") / file.name
     smtpproxy("export", "--all", "--store", proxy.store, "-o", exported)
+    if scenario.ignored_headers:
+        _tell_mocks(exported, scenario.ignored_headers)
     check(scenario, exported, private=[str(folder), socket.gethostname()])
     file.write_bytes(exported.read_bytes())
 
@@ -73,6 +76,16 @@ def check(scenario: Scenario, file: Path, private: list[str] | None = None) -> N
     words = [word for word in private or [] if word != "localhost"]
     if told := [word for word in words if re.search(rf"(?<!\w){re.escape(word)}(?!\w)", spoken)]:
         raise NotShownError(f"{scenario.name}: it tells of this machine: {told}")
+
+
+def _tell_mocks(file: Path, headers: tuple[str, ...]) -> None:
+    """Add to each line that opens a session what of the message need not match (docs/recording-format.md)."""
+    match = json.dumps({"ignore_headers": headers}, separators=(",", ":"))
+    lines = file.read_text().splitlines()
+    opened = [
+        f'{line[:-1]},"match":{match}}}' if line.startswith('{"kind":"session"') else line for line in lines
+    ]
+    file.write_text("".join(f"{line}\n" for line in opened))
 
 
 @contextmanager

@@ -98,6 +98,7 @@ class Scenario:
         play: see `Play`.
         listen: the scheme by which the app speaks to the proxy.
         account: what it logs in with.
+        ignored_headers: others each time; the line that opens a session says so to a mock.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Scenario:
     play: Play
     listen: str = "smtp"
     account: Account | None = None
+    ignored_headers: tuple[str, ...] = ()
 
     @property
     def is_sandbox(self) -> bool:

@@ -24,13 +24,18 @@ MAX_FIELD_BYTES: Final = 2048
 """How much of one header field is decoded."""
 MAX_PARTS: Final = 200
 """MIME parts that are looked into."""
-MAX_BOUNDARIES: Final = 30
+MAX_BOUNDARIES: Final = 10
 """A message that names more is read as plain text: Python's parser tries each open one on every line."""
+MAX_MIME_FIELD_BYTES: Final = 4096
+"""So is one with a longer field about its parts: the parser takes time quadratic in its parameters."""
 
 # What Python's email package raises on odd mail, beside its own HeaderParseError.
 _ERRORS: Final = (ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 _SECTION_END: Final = re.compile(rb"\n\r?\n")
 _FOLD: Final = re.compile(rb"\r?\n(?=[ \t])")
+_MIME_FIELD: Final = re.compile(
+    rb"^content-(?:type|disposition)[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE
+)
 _SUBJECT: Final = re.compile(rb"subject[ \t]*:", re.IGNORECASE)
 # Up to its end tag, or to the end of the text where it has none, as browsers do.
 _UNSEEN_HTML: Final = re.compile(r"<(?:script|style)\b[^<]*(?:<(?!/(?:script|style))[^<]*)*", re.IGNORECASE)
@@ -103,7 +108,7 @@ def _texts(octets: bytes) -> Iterator[str]:
         section = octets
     yield from map(decode_field, header_fields(section))
     body = octets[len(section) :]
-    if octets.lower().count(b"boundary") > MAX_BOUNDARIES:
+    if _is_trap(octets):
         yield body.decode("utf-8", "replace")
         return
     from email import message_from_bytes  # as above
@@ -113,6 +118,13 @@ def _texts(octets: bytes) -> Iterator[str]:
             yield from _texts_of_part(part)
     except _ERRORS:
         yield body.decode("utf-8", "replace")
+
+
+def _is_trap(octets: bytes) -> bool:
+    """Whether Python's parser would take long for it."""
+    return octets.lower().count(b"boundary") > MAX_BOUNDARIES or any(
+        len(field[0]) > MAX_MIME_FIELD_BYTES for field in _MIME_FIELD.finditer(octets)
+    )
 
 
 def _texts_of_part(part: "Message") -> Iterator[str]:
