@@ -4,7 +4,7 @@ This runs for every event on the recording path: it dispatches on the event's ty
 fields, and touches content only for its length and for the first 16 KiB of each message.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -171,6 +171,28 @@ class Summarizer:
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
+
+    def add_all(self, events: Sequence[AnyEvent]) -> None:
+        """Take the session's next events.
+
+        Raises:
+            Exception: what the first that could not be taken raised; those after it are taken all the same.
+        """
+        if not events:
+            return
+        handler_of = _HANDLERS.get
+        failure: Exception | None = None
+        for event in events:
+            handler = handler_of(type(event))
+            if handler is not None:
+                try:
+                    handler(self, event)
+                except Exception as error:  # noqa: BLE001 - raised below
+                    failure = failure or error
+        self._t = event.t
+        self._session = event.session
+        if failure is not None:
+            raise failure
 
     @property
     def summary(self) -> SessionSummary:
@@ -369,12 +391,14 @@ def _collect_headers(message: _Message, event: Content) -> None:
     # The first MAX_HEADER_BYTES characters hold at least as many octets: no need to encode 64 KiB.
     piece = raw[:MAX_HEADER_BYTES].encode() if isinstance(raw, str) else octets_of(event)[:MAX_HEADER_BYTES]
     headers = message.headers + piece
-    ends = [at for at in (headers.find(b"\n\r\n"), headers.find(b"\n\n")) if at >= 0]
+    end = headers.find(b"\n\r\n")
+    # A bare LF twice ends them too, where it comes first; what lies behind the end is not searched.
+    bare_end = headers.find(b"\n\n", 0, end + 1 if end >= 0 else len(headers))
     if headers.startswith((b"\r\n", b"\n")):
         headers = b""
         message.is_in_headers = False
-    elif ends:
-        headers = headers[: min(ends) + 1]
+    elif end >= 0 or bare_end >= 0:
+        headers = headers[: (bare_end if bare_end >= 0 else end) + 1]
         message.is_in_headers = False
     elif len(headers) >= MAX_HEADER_BYTES:
         message.is_in_headers = False

@@ -23,7 +23,7 @@ Recorded: TypeAlias = tuple[bytes, AnyEvent]
 
 
 class Batch(NamedTuple):
-    """What one commit put into the log.
+    """What one commit put into the log, for those who watch.
 
     Attributes:
         after: the log's last position before it, whoever wrote that. A reader that stands there or
@@ -33,6 +33,21 @@ class Batch(NamedTuple):
 
     after: int
     rows: list[Row]
+
+
+class Written(Protocol):
+    """A batch that is in the log now.
+
+    Attributes:
+        after: the log's last position before it, whoever wrote that.
+        head: the log's last position with it.
+    """
+
+    after: int
+    head: int
+
+    def rows(self) -> list[Row]:
+        """What it put there; made when asked for, since often nobody watches."""
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -138,8 +153,8 @@ class LogWriter(Protocol):
     def prepare(self, events: list[Recorded]) -> None:
         """Take the next batch, once; `write` puts it into the log."""
 
-    def write(self) -> Batch:
-        """Commit the batch that was prepared, whole or not at all; may be tried again.
+    def write(self) -> Written:
+        """Commit the batch that was prepared, whole or not at all; may be tried again where it was not.
 
         Raises:
             StoreError: nothing of it was written.

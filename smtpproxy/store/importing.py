@@ -17,12 +17,14 @@ import msgspec
 
 from smtpproxy.errors import NotFoundError, StoreError
 from smtpproxy.inspect.summary import SessionSummary
-from smtpproxy.recording.codec import AnyLine
+from smtpproxy.recording.codec import AnyLine, UnknownEvent
+from smtpproxy.store.folding import Folder
 from smtpproxy.store.lock import StoreLock, import_lock_path
 from smtpproxy.store.reader import LogReader
 from smtpproxy.store.retention import remove_piece
+from smtpproxy.store.runs import kind_of
 from smtpproxy.store.schema import CLOSED, IMPORTING, OPEN, REMOVING, as_store_error, is_busy, open_store
-from smtpproxy.store.writer import Folder, write_batch
+from smtpproxy.store.writer import write_batch
 
 BATCH_BYTES: Final = 1024 * 1024
 PATIENCE_S: Final = 30.0
@@ -137,9 +139,18 @@ def _renamed(events: Iterable[ReadLine], session: str) -> Iterator[ReadLine]:
 
 
 def _as_stored(events: Iterable[ReadLine]) -> Iterator[ReadLine]:
-    """Lines as the store holds them: `kind` first, and no `seq` (readers of the log get it spliced in)."""
+    """Lines as the store holds them.
+
+    `kind` stands first and says what the event was read as, `seq` is left out (readers of the log get it
+    spliced in), and there is no LF.
+    """
     for line, event in events:
-        yield (line if line.startswith(b'{"kind":') else _rewritten(line)), event
+        is_fit = line.startswith(b'{"kind":') and b"\n" not in line and kind_of(line) == _kind(event)
+        yield (line if is_fit else _rewritten(line)), event
+
+
+def _kind(event: AnyLine) -> str:
+    return event.kind if isinstance(event, UnknownEvent) else str(event.__struct_config__.tag)
 
 
 def _rewritten(line: bytes, **changed: str) -> bytes:

@@ -17,7 +17,7 @@ import trio
 
 from smtpproxy.errors import StoreError
 from smtpproxy.session.events import AnyEvent
-from smtpproxy.store.contract import Batch, LogStatus, LogWriter, PageSource, Recorded
+from smtpproxy.store.contract import Batch, LogStatus, LogWriter, PageSource, Recorded, Written
 from smtpproxy.store.drops import Drops
 from smtpproxy.store.feed import Feed
 from smtpproxy.store.lock import StoreLock, proxy_lock_path
@@ -109,7 +109,12 @@ class EventLog:
         is_over = appended - self._committed > self._mark * OVERRUN_FACTOR
         if (self._is_dropping or is_over) and not self._admit(line, event):
             return
-        self._push(line, event)
+        self._queue.append((line, event))
+        self._appended = appended
+        self._appended_events += 1
+        if appended > self._wake_at:
+            self._wake_at = _NEVER
+            self._wake.set()
 
     def is_full(self) -> bool:
         """Whether sockets should not be read for now: too much is pending, and the 2 s are not over."""
@@ -211,14 +216,6 @@ class EventLog:
     def _pending(self) -> int:
         return self._appended - self._committed
 
-    def _push(self, line: bytes, event: AnyEvent) -> None:
-        self._queue.append((line, event))
-        self._appended += len(line)
-        self._appended_events += 1
-        if self._appended > self._wake_at:
-            self._wake_at = _NEVER
-            self._wake.set()
-
     def _admit(self, line: bytes, event: AnyEvent) -> bool:
         if not self._is_dropping:
             self._start_dropping()
@@ -235,10 +232,11 @@ class EventLog:
         self._is_dropping = False
         self._awaited -= 1
         for line, event in self._drops.recover(self._encode, "the store could not take it"):
-            self._push(line, event)
+            self.append(line, event)
 
-    def _on_commit(self, batch: Batch) -> None:
-        self.feed.deliver(batch)
+    def _on_commit(self, written: Written) -> None:
+        if self.feed.is_watched:
+            self.feed.deliver(Batch(written.after, written.rows()))
         if self._is_dropping and self._pending <= self._mark // 2:
             self._recover()
         self._tell_progress()
@@ -306,7 +304,7 @@ class EventLog:
         delay = RETRY_MIN_S
         while True:
             try:
-                batch = self._writer.write()
+                written = self._writer.write()
                 break
             except StoreError as error:
                 self._error = str(error)
@@ -318,12 +316,12 @@ class EventLog:
         self._busy_since = None
         self._committed_events += len(events)
         self._committed = self._taken
-        self.feed.committed(batch.after + len(batch.rows))
+        self.feed.committed(written.head)
         if self._awaited or self.feed.is_watched:
-            self._call_trio(self._on_commit, batch)
+            self._call_trio(self._on_commit, written)
         return True
 
-    def _call_trio(self, call: Callable[..., None], *values: Batch) -> None:
+    def _call_trio(self, call: Callable[..., None], *values: Written) -> None:
         # Where trio has ended, nobody listens any more.
         with contextlib.suppress(trio.RunFinishedError):
             self._token.run_sync_soon(call, *values)

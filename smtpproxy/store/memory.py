@@ -5,7 +5,7 @@ import trio
 from smtpproxy.session.events import AnyEvent
 from smtpproxy.store.contract import Batch, LogStatus, Page
 from smtpproxy.store.feed import Feed
-from smtpproxy.store.writer import KINDS
+from smtpproxy.store.runs import kind_of
 
 
 class _NoPages:
@@ -46,7 +46,7 @@ class NullLog:
         after = self._pages.head
         self._pages.head = after + 1
         self.feed.committed(after + 1)
-        self.feed.deliver(Batch(after, [(after + 1, event.session, KINDS[type(event)], line)]))
+        self.feed.deliver(Batch(after, [(after + 1, event.session, kind_of(line), line)]))
 
     def is_full(self) -> bool:
         """Never."""

@@ -16,6 +16,7 @@ import msgspec
 from smtpproxy.errors import NotFoundError
 from smtpproxy.inspect.summary import SessionSummary
 from smtpproxy.store.contract import Page, Row
+from smtpproxy.store.runs import unpack
 from smtpproxy.store.schema import as_store_error, last_seq, open_store_for_reading
 
 MAX_PAGE_EVENTS: Final = 500
@@ -245,7 +246,7 @@ class LogReader:
         # The head is read first: a commit between the two can only make `rows` reach beyond it, which is
         # then what counts. The other way round, rows committed in between would pass for removed ones.
         head = self.head()
-        rows = self.events_after(seq)
+        rows = self.events_after(seq, MAX_PAGE_EVENTS)
         head = max(head, rows[-1][0]) if rows else head
         return Page(rows, not rows or rows[-1][0] == head, head)
 
@@ -266,7 +267,8 @@ class LogReader:
         Raises:
             StoreError: the store cannot be read.
         """
-        return int(self._all("SELECT coalesce(min(seq), 0) FROM events")[0][0])
+        found = self._all("SELECT first FROM events ORDER BY seq LIMIT 1")
+        return int(found[0][0]) if found else 0
 
     def log_id(self) -> str:
         """What tells this log from every other: positions mean something only within one.
@@ -284,18 +286,30 @@ class LogReader:
         """
         return int(self._all("PRAGMA data_version")[0][0])
 
-    def _rows(self, condition: str, values: tuple[str | int, ...], limit: int) -> list[Row]:
+    def _rows(self, condition: str, values: tuple[*tuple[str, ...], int], limit: int) -> list[Row]:
+        """The first events behind a position in the runs that meet a condition, within the bounds of a page.
+
+        Args:
+            condition: ends in `seq > ?`, so that the last of `values` is the position.
+        """
+        after = values[-1]
         rows: list[Row] = []
         octets = 0
         try:
+            # A run holds at least one event.
             cursor = self._connection.execute(
-                f"SELECT seq, session, kind, line FROM events WHERE {condition} ORDER BY seq LIMIT ?",  # noqa: S608
+                f"SELECT seq, session, lines FROM events WHERE {condition} ORDER BY seq LIMIT ?",  # noqa: S608
                 (*values, limit),
             )
-            for row in cursor:
-                rows.append(row)
-                octets += len(row[3])
-                if octets >= MAX_PAGE_BYTES:
+            for run in cursor:
+                for row in unpack(*run):
+                    # The position asked for may lie in the middle of a run.
+                    if row[0] > after:
+                        rows.append(row)
+                        octets += len(row[3])
+                        if octets >= MAX_PAGE_BYTES or len(rows) >= limit:
+                            break
+                if octets >= MAX_PAGE_BYTES or len(rows) >= limit:
                     break
             cursor.close()  # ends the read transaction
         except sqlite3.Error as error:

@@ -13,7 +13,7 @@ DEFAULT_MAX_AGE_S: Final = 7 * 86400.0
 DEFAULT_MAX_BYTES: Final = 2 * 1024**3
 SLICE_S: Final = 0.020
 # One transaction: a commit copies what it frees into the -wal file, so this bounds how far a slice runs over.
-_EVENTS_AT_ONCE: Final = 64
+_RUNS_AT_ONCE: Final = 64
 _BYTES_AT_ONCE: Final = 1024 * 1024
 _PAGES_AT_ONCE: Final = 64
 # Giving the last few pages back would only mean asking for them again.
@@ -134,18 +134,18 @@ def _remove_piece(connection: sqlite3.Connection, session: str) -> bool:
         return True
     found: list[int] = []
     octets = 0
-    events = connection.execute(
-        "SELECT seq, length(line) FROM events WHERE session = ? ORDER BY seq LIMIT ?",
-        (session, _EVENTS_AT_ONCE),
+    runs = connection.execute(
+        "SELECT seq, length(lines) FROM events WHERE session = ? ORDER BY seq LIMIT ?",
+        (session, _RUNS_AT_ONCE),
     )
-    for seq, length in events:
+    for seq, length in runs:
         found.append(seq)
         octets += length
         if octets > _BYTES_AT_ONCE:
             break
-    events.close()
+    runs.close()
     connection.executemany("DELETE FROM events WHERE seq = ?", ((seq,) for seq in found))
-    if len(found) == _EVENTS_AT_ONCE or octets > _BYTES_AT_ONCE:
+    if len(found) == _RUNS_AT_ONCE or octets > _BYTES_AT_ONCE:
         connection.execute("UPDATE sessions SET state = ? WHERE session = ?", (REMOVING, session))
         return False
     connection.execute("DELETE FROM messages WHERE session = ?", (session,))

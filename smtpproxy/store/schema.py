@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from smtpproxy.errors import StoreError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 # Bodies come in rows of 64 KiB, which 4 KiB pages would scatter over 17 of them; 64 KiB pages would make
 # every small commit copy them whole. docs/store.md has the measurements.
 PAGE_BYTES: Final = 8 * 1024
@@ -30,13 +30,14 @@ REMOVING: Final = 2
 IMPORTING: Final = 3
 """Its events are being added by an import; it is not listed yet."""
 
-# AUTOINCREMENT: a position is never given twice, even when everything was removed in between.
+# A row of `events` is a run of them; `seq` is the position of its last. AUTOINCREMENT: so the last position
+# ever given is in `sqlite_sequence`, and none is given twice, even when all was removed in between.
 _TABLES: Final = """
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    first INTEGER NOT NULL,
     session TEXT NOT NULL,
-    kind TEXT NOT NULL,
-    line BLOB NOT NULL
+    lines BLOB NOT NULL
 );
 CREATE INDEX events_session ON events (session);
 CREATE TABLE sessions (
@@ -223,6 +224,11 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"the store {path} does not say its version; it is damaged, move it away")
     if int(row[0]) > SCHEMA_VERSION:
         raise StoreError(
-            f"the store {path} is too new: it has version {row[0]}, this smtpproxy reads up to"
+            f"the store {path} is too new: it has version {row[0]}, this smtpproxy reads"
             f" {SCHEMA_VERSION}; use a later smtpproxy or give another --store"
+        )
+    if int(row[0]) < SCHEMA_VERSION:
+        raise StoreError(
+            f"the store {path} is too old: it has version {row[0]}, this smtpproxy reads {SCHEMA_VERSION};"
+            " move it away, or export its sessions with the smtpproxy that wrote it"
         )

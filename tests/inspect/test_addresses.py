@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtpproxy.inspect.addresses import parse_path
+from smtpproxy.inspect.addresses import parse_odd_path, parse_path
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,16 @@ def test_the_address_is_found_however_it_is_written(line: str, address: str) -> 
 def test_no_line_raises_or_brings_its_line_end_along(rest: str) -> None:
     address = parse_path(f"RCPT TO:<{rest.replace(chr(13), '').replace(chr(10), '')}\r\n")
     assert not address.endswith(("\r", "\n"))
+
+
+@given(
+    st.sampled_from(["RCPT TO:<", "mail from:<", "MAIL FROM: <", "SOML FROM:<"]),
+    st.text(alphabet='ab@.:,"\\<> \t\u00a0ü'),
+    st.sampled_from([">", "> SIZE=1", ""]),
+)
+def test_the_short_way_to_an_address_leads_where_the_long_one_does(start: str, path: str, rest: str) -> None:
+    line = f"{start}{path}{rest}\r\n"
+    assert parse_path(line) == parse_odd_path(line)
 
 
 def test_a_long_line_of_quotes_is_read_in_linear_time() -> None:

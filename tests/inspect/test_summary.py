@@ -1,11 +1,14 @@
 """Sessions as they happen, and the row that each becomes."""
 
+from itertools import pairwise
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from smtpproxy.inspect.summary import MAX_HEADER_BYTES, MAX_RECIPIENTS, MessageRow, SessionSummary, Summarizer
-from smtpproxy.session.events import Preface
+from smtpproxy.session.events import Preface, Reply
 from tests.conversation import CLIENT, PROXY, SERVER, Conversation, delivery
 
 
@@ -257,6 +260,41 @@ def test_headers_end_at_the_blank_line_wherever_the_content_is_cut(
     talk = Conversation().client("DATA").content(content[:cut], content[cut:])
     talk.server("250 ok")
     assert messages(talk)[0].headers == headers
+
+
+@given(st.text(alphabet="a\r\n", max_size=30))
+def test_headers_end_at_the_first_blank_line_of_either_kind(content: str) -> None:
+    talk = Conversation().client("DATA").content(content).server("250 ok")
+    blank_lines = [at for at in (content.find("\n\r\n"), content.find("\n\n")) if at >= 0]
+    headers = content[: min(blank_lines) + 1] if blank_lines else content
+    if content.startswith(("\r\n", "\n")):
+        headers = ""
+    assert messages(talk)[0].headers == headers.encode()
+
+
+@given(st.lists(st.integers(0, 20)))
+def test_events_may_come_one_by_one_or_many_at_once(cuts: list[int]) -> None:
+    talk = delivery()
+    one_by_one, at_once = Summarizer(), Summarizer()
+    for event in talk.events:
+        one_by_one.add(event)
+    at = [0, *sorted(min(cut, len(talk.events)) for cut in cuts), len(talk.events)]
+    for start, end in pairwise(at):
+        at_once.add_all(talk.events[start:end])
+    assert at_once.summary == one_by_one.summary
+    assert at_once.take_messages() == one_by_one.take_messages()
+
+
+def test_an_event_that_cannot_be_summed_up_costs_only_itself() -> None:
+    talk = delivery()
+    events = list(talk.events)
+    at = next(at for at, event in enumerate(events) if isinstance(event, Reply))
+    events[at] = msgspec.structs.replace(events[at], code="odd")
+    summarizer = Summarizer()
+    with pytest.raises(AssertionError):
+        summarizer.add_all(events)
+    assert summarizer.summary.outcome == folded(talk).outcome == "delivered"
+    assert len(summarizer.take_messages()) == 1
 
 
 def test_content_spoken_by_other_parties_is_no_command() -> None:

@@ -117,7 +117,8 @@ def check_store(proxy: Proxy) -> None:
     """Nothing is corrupt, and no session has a hole that no `gap` tells of."""
     with closing(sqlite3.connect(proxy.store)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        lines = [line for (line,) in database.execute("SELECT line FROM events ORDER BY seq")]
+        runs = database.execute("SELECT lines FROM events ORDER BY seq").fetchall()
+    lines = [line for (run,) in runs for line in run.split(b"\n")]
     sessions: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         event = json.loads(line)

@@ -83,7 +83,13 @@ async def test_a_position_beyond_the_end_counts_as_the_end(path: Path) -> None:
 
 async def test_what_was_removed_is_told(path: Path) -> None:
     async with open_log(path, encode=encode) as log:
-        append_all(log, [start("01A"), start("01B"), noop("01A", 1), end("01A", 2), end("01B", 1)])
+        append_all(log, [start("01A")])
+        await log.flush()
+        append_all(log, [start("01B")])
+        await log.flush()
+        append_all(log, [noop("01A", 1), end("01A", 2)])
+        await log.flush()
+        append_all(log, [end("01B", 1)])
         append_all(log, short_session("01C"))
         await log.flush()
         for session in ("01A", "01C"):

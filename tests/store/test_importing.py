@@ -73,6 +73,35 @@ def test_a_kind_of_a_later_version_is_kept(path: Path) -> None:
         assert reader.events_after(1)[0][2] == "mood"
 
 
+ODD_LINES = [
+    (b'{"n":1,"session":"01A","t":0.5,"kind":"mood","is":"fine"}', "mood"),
+    (b'{ "t":0.5, "session":"01A", "n":1, "kind":"command", "verb":"NOOP",'
+     b' "raw":"NOOP\\r\\n", "to":"server", "from":"client" }', "command"),
+    (b'{"kind": "mood", "n":1, "session":"01A", "t":0.5}', "mood"),
+    (b'{"kind" : "mood", "n":1, "session":"01A", "t":0.5}', "mood"),
+    (b'{"kind":"mo\\u006fd","n":1,"session":"01A","t":0.5}', "mood"),
+    (b'{"kind":"a\\"b","n":1,"session":"01A","t":0.5}', 'a"b'),
+    ('{"kind":"gemüt","n":1,"session":"01A","t":0.5}'.encode(), "gemüt"),
+    (b'{"kind":"joy","n":1,"session":"01A","t":0.5,"kind":"mood"}', "mood"),
+    (b'{"kind":"mood",\n"n":1,\n"session":"01A","t":0.5}', "mood"),
+    (b'{"kind":"mood","n":1,"session":"01A","t":0.5,"said":"kind"}\r', "mood"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "kind"), ODD_LINES)
+def test_a_line_that_others_wrote_says_the_same_and_has_its_kind(path: Path, line: bytes, kind: str) -> None:
+    first, odd, last = recorded(start("01A"))[0], (line, decode(line)), recorded(noop("01A", 2))[0]
+    bring(path, "01A", [first, odd, last])
+    with LogReader(path) as reader:
+        rows = reader.events_after(0)
+        lines = list(reader.lines("01A"))
+    assert [(seq, what) for seq, _, what, _ in rows] == [(1, "session"), (2, kind), (3, "command")]
+    assert lines == [row[3] for row in rows]
+    assert (lines[0], lines[2]) == (first[0], last[0])
+    assert lines[1].startswith(b'{"kind"')
+    assert msgspec.json.decode(lines[1]) == msgspec.json.decode(line)
+
+
 def test_a_position_in_a_line_is_left_out(path: Path) -> None:
     [(line, event)] = recorded(start("01A"))
     bring(path, "01A", [(splice_seq(line, 5), event)])

@@ -45,10 +45,19 @@ async def test_what_was_appended_is_there_after_closing(path: Path) -> None:
 
 async def test_interleaved_sessions_keep_their_order(path: Path) -> None:
     async with open_log(path, encode=encode) as log:
-        append_all(log, [start("01A"), start("01B"), noop("01A", 1), noop("01B", 1), noop("01A", 2)])
+        lines = append_all(
+            log, [start("01A"), start("01B"), noop("01A", 1), noop("01B", 1), noop("01A", 2), noop("01B", 2)]
+        )
+        await log.flush()
+        later = append_all(log, [noop("01B", 3), noop("01A", 3)])
         await log.flush()
         with LogReader(path) as reader:
-            assert [row[1] for row in reader.events_after(0)] == ["01A", "01B", "01A", "01B", "01A"]
+            rows = reader.events_after(0)
+    assert [row[0] for row in rows] == list(range(1, 9))
+    for session, theirs in (("01A", [*lines[0::2], later[1]]), ("01B", [*lines[1::2], later[0]])):
+        assert [row[3] for row in rows if row[1] == session] == theirs
+    # What was said 10 ms later comes later, whoever said it.
+    assert {row[3] for row in rows[6:]} == set(later)
 
 
 async def test_a_session_is_summed_up_while_it_goes_on(path: Path) -> None:

@@ -138,7 +138,13 @@ def a_foreign_database(path: Path) -> None:
 
 def a_later_version(path: Path) -> None:
     connection = open_store(path)
-    connection.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
+    connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+    connection.close()
+
+
+def an_earlier_version(path: Path) -> None:
+    connection = open_store(path)
+    connection.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
     connection.close()
 
 
@@ -164,7 +170,8 @@ def a_torn_file(path: Path) -> None:
         (a_folder, "is a folder; give a file in it"),
         (a_text, "is not a smtpproxy store"),
         (a_foreign_database, "is a database of another program"),
-        (a_later_version, "is too new: it has version 2, this smtpproxy reads up to 1"),
+        (a_later_version, "is too new: it has version 3, this smtpproxy reads 2; use a later smtpproxy"),
+        (an_earlier_version, "is too old: it has version 1, this smtpproxy reads 2; move it away"),
         (a_symbolic_link, "is a symbolic link"),
         (a_pipe, "is not a regular file"),
         (a_torn_file, "is damaged"),

@@ -9,10 +9,12 @@ import trio
 
 from smtpproxy.errors import NotFoundError, StoreError
 from smtpproxy.session.events import AnyEvent
+from smtpproxy.store.contract import Row
 from smtpproxy.store.importing import delete_session
 from smtpproxy.store.log import open_log
 from smtpproxy.store.reader import LogReader
-from smtpproxy.store.retention import Retention, used_bytes
+from smtpproxy.store.retention import Retention, remove_piece, used_bytes
+from smtpproxy.store.schema import open_store
 from smtpproxy.store.writer import SqliteWriter
 from tests.store.conversations import append_all, encode, mail_session, recorded, short_session, start
 
@@ -127,21 +129,51 @@ def test_a_slice_is_short_even_where_a_session_is_large(path: Path) -> None:
 
 
 def test_a_removal_that_was_cut_short_is_finished_and_its_session_not_listed(path: Path) -> None:
-    clock = Clock()
-    writer = SqliteWriter(path, retention=Retention(max_age_s=DAY), clock=clock)
+    writer = SqliteWriter(path, retention=Retention())
     write(writer, short_session("01A", commands=50_000))
-    clock.now += 2 * DAY
-    assert writer.tidy() == 0.0
+    writer.close()
+    connection = open_store(path)
+    assert not remove_piece(connection, "01A")  # and then it was killed
+    connection.close()
     assert sessions(path) == []
     with LogReader(path) as reader:
         assert reader.oldest() > 1
         assert reader.head() == 50_002
-    writer.close()
-    writer = SqliteWriter(path, retention=Retention(max_age_s=None, max_bytes=None), clock=clock)
+        kept = [row[0] for row in reader.events_after(0, 100_000)]
+        assert kept[0] == reader.oldest()
+        assert kept == list(range(kept[0], kept[0] + len(kept)))
+    writer = SqliteWriter(path, retention=Retention(max_age_s=None, max_bytes=None))
     assert tidy(writer) is None
     writer.close()
     with LogReader(path) as reader:
-        assert reader.oldest() == 0
+        assert (reader.oldest(), reader.head()) == (0, 50_002)
+
+
+def test_what_is_left_around_a_removed_session_is_whole(path: Path) -> None:
+    clock = Clock()
+    writer = SqliteWriter(path, retention=Retention(max_age_s=DAY), clock=clock)
+    old, young = short_session("01OLD", commands=9), short_session("01YOUNG", commands=9)
+    for at in range(0, 11, 4):  # side by side, several events of each in every batch
+        write(writer, [event for pair in zip(old, young, strict=True) for event in pair][2 * at : 2 * at + 8])
+    before = _all(path)
+    clock.now += DAY / 2
+    write(writer, short_session("01LATE"))
+    clock.now += DAY / 2
+    with LogReader(path) as reader:
+        assert reader.session_ids() == ["01LATE", "01OLD", "01YOUNG"]
+    writer.close()
+    delete_session(path, "01OLD")
+    assert [row for row in _all(path) if row[1] != "01LATE"] == [row for row in before if row[1] == "01YOUNG"]
+    # Those that are left come one after another from every position, whatever is missing before them.
+    with LogReader(path) as reader:
+        left = reader.events_after(0)
+        for after in range(reader.head() + 1):
+            assert reader.events_after(after) == [row for row in left if row[0] > after]
+
+
+def _all(path: Path) -> list[Row]:
+    with LogReader(path) as reader:
+        return reader.events_after(0, 100_000)
 
 
 async def test_a_running_log_tidies_up_by_itself(path: Path) -> None:
