@@ -71,7 +71,7 @@ def test_flags_in_the_docs_exist() -> None:
         for page in PAGES
         for flag in re.findall(r"smtpproxy [a-z]+[^\n`]*?(--[a-z-]+)", page.read_text())
     }
-    commands = ["run", "sessions", "show", "export", "import", "mock", "ca", "trust"]
+    commands = ["run", "sessions", "show", "export", "import", "replay", "mock", "ca", "trust"]
     known = "".join(
         subprocess.run(
             [sys.executable, "-m", "smtpproxy", command, "--help"],
