@@ -8,7 +8,7 @@ boundaries. The header's `match`, or the user, can ask for more or for less.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -27,7 +27,8 @@ Field: TypeAlias = tuple[str, str, str]
 MAX_SHOWN_CHARACTERS: Final = 500
 NOTHING: Final = "nothing"
 _SECRET_ARGUMENTS: Final = frozenset({"AUTH", "X-EXPS", "BURL", "XCLIENT"})
-_DEFAULT: Final = Match()
+Asked: TypeAlias = Match | Mapping[str, object] | None
+"""What a user asks for: rules, or keys and values of which even a default one goes over the header's."""
 
 
 def read_match(values: Mapping[str, object]) -> Match:
@@ -47,8 +48,8 @@ def read_match(values: Mapping[str, object]) -> Match:
     return match
 
 
-def parse_match(pairs: tuple[str, ...]) -> Match:
-    """The same, from `KEY=VALUE` as the command line has it; `ignore_headers` takes names between commas.
+def parse_match(pairs: tuple[str, ...]) -> Mapping[str, object]:
+    """What `KEY=VALUE` on the command line asks for; `ignore_headers` takes names between commas.
 
     Raises:
         ConfigError: as above.
@@ -60,21 +61,21 @@ def parse_match(pairs: tuple[str, ...]) -> Match:
             raise ConfigError(f"--match {pair!r}: write KEY=VALUE, such as --match content=ignore")
         is_list = key == "ignore_headers"
         values[key] = [name.strip() for name in value.split(",")] if is_list else value
-    return read_match(values)
+    read_match(values)
+    return values
 
 
-def merged(header: Match | None, asked: Match | None) -> Match:
-    """The header's rules, and over them what the user asked for and is not the default anyway."""
-    if header is None or asked is None:
-        return asked or header or _DEFAULT
-    changed = {
-        name: getattr(asked, name)
-        for name in Match.__struct_fields__
-        if getattr(asked, name) != getattr(_DEFAULT, name)
-    }
-    changed["steps"] = asked.steps + header.steps
-    changed["ignore_headers"] = asked.ignore_headers + header.ignore_headers
-    return msgspec.structs.replace(header, **changed)
+def merged(header: Match | None, asked: Asked) -> Match:
+    """The header's rules, and over them what the user asks for; of rules for steps the user's first."""
+    if asked is None:
+        return header or Match()
+    # Encoded, a default value is left out: it is not what was asked for.
+    values: dict[str, Any] = msgspec.to_builtins(asked) if isinstance(asked, Match) else dict(asked)
+    written: dict[str, Any] = {} if header is None else msgspec.to_builtins(header)
+    for name in ("steps", "ignore_headers"):
+        if name in values and name in written:
+            values[name] = [*values[name], *written[name]]
+    return read_match(written | values)
 
 
 class Matcher:
@@ -239,8 +240,9 @@ def _envelope(match: Match, step: Step, turn: CommandTurn) -> tuple[Field, ...]:
     elif match.parameters == "set":
         before, now = _parameters(recorded_rest), _parameters(said_rest)
         for name in dict.fromkeys([*before, *now]):
-            if before.get(name) != now.get(name):
-                fields += ((f"parameter {bounded(name)}", _spelt(name, before), _spelt(name, now)),)
+            there, here = _spelt(name, before), _spelt(name, now)
+            if there != here:
+                fields += ((f"parameter {bounded(name)}", bounded(there), bounded(here)),)
     return fields
 
 
@@ -298,7 +300,7 @@ def _spelt(name: str, parameters: Mapping[str, str | None]) -> str:
     if name not in parameters:
         return NOTHING
     value = parameters[name]
-    return bounded(name if value is None else f"{name}={value}")
+    return name if value is None else f"{name}={value}"
 
 
 # ---- text

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from smtpproxy.errors import ReplayError
-from smtpproxy.recording.overrides import Match
 from smtpproxy.replay.credentials import CredentialBook
-from smtpproxy.replay.matching import Matcher, merged
+from smtpproxy.replay.matching import Asked, Matcher, merged
 from smtpproxy.replay.mock_answers import RecordedAnswers, unsayable
 from smtpproxy.replay.mock_ledger import MockLedger
 from smtpproxy.replay.mock_login import RecordedLogin
@@ -39,7 +38,7 @@ class Mock:
         self,
         scripts: Sequence[ScriptSource],
         *,
-        match: Match | None = None,
+        match: Asked = None,
         credentials: CredentialBook | None = None,
         checks_credentials: bool = False,
         paces: bool = False,
