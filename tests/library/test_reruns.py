@@ -20,6 +20,9 @@ from tools.library.scenarios import SCENARIOS
 
 EVERY = pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
 
+LEGS_DIFFER = {"postfix-hidden-keywords", "postfix-upgraded-by-the-proxy"}
+"""What the proxy did to these conversations is what they show: a replay of one leg is no app of the other."""
+
 
 def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "smtpproxy", *map(str, arguments)]
@@ -31,11 +34,12 @@ def environment(scenario: Scenario) -> dict[str, str]:
     return kept | (scenario.account.environment if scenario.account else {})
 
 
-def replay(scenario: Scenario, server: Target) -> subprocess.CompletedProcess[str]:
-    """`smtpproxy replay` of its file; a reply that does not come in five seconds is a difference."""
+def replay(server: Target, scenario: Scenario, *more: Scenario) -> subprocess.CompletedProcess[str]:
+    """`smtpproxy replay` of their files; a reply that does not come in five seconds is a difference."""
+    files = [scenario.file, *(one.file for one in more)]
     trust: list[str | Path] = ["--upstream-ca", server.ca] if server.ca else []
     return subprocess.run(
-        command("replay", scenario.file, "--to", server.url, *trust, "--timeout", "5"),
+        command("replay", *files, "--to", server.url, *trust, "--timeout", "5"),
         capture_output=True,
         text=True,
         env=environment(scenario),
@@ -70,10 +74,12 @@ class Mock:
 
 
 @contextmanager
-def mock(scenario: Scenario, folder: Path) -> Iterator[Mock]:
-    listen = f"{scenario.listen}://127.0.0.1:0"
+def mock(folder: Path, scenario: Scenario, *more: Scenario) -> Iterator[Mock]:
+    """All of them in this order; the first one's account, and its kind of listener."""
+    files = [scenario.file, *(one.file for one in more)]
+    listen = ["--listen", f"{scenario.listen}://127.0.0.1:0"]
     process = subprocess.Popen(
-        command("mock", scenario.file, "--listen", listen, "--certs", folder / "certs", "--once", "--json"),
+        command("mock", *files, *listen, "--certs", folder / "certs", "--once", "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -90,14 +96,28 @@ def mock(scenario: Scenario, folder: Path) -> Iterator[Mock]:
 @EVERY
 def test_the_server_still_says_the_same(scenario: Scenario, tmp_path: Path) -> None:
     with scenario.start_server(tmp_path) as server:
-        done = replay(scenario, server)
+        done = replay(server, scenario)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @EVERY
 def test_its_mock_satisfies_the_client(scenario: Scenario, tmp_path: Path) -> None:
-    with mock(scenario, tmp_path) as server:
+    with mock(tmp_path, scenario) as server:
         server.play(scenario, tmp_path)
+        code, output = server.end()
+    assert code == 0, output
+
+
+def test_client_and_server_of_the_same_recordings_agree(tmp_path: Path) -> None:
+    """One replay of what one mock plays: the two legs of a recording are one conversation."""
+    alike = [
+        scenario
+        for name, scenario in SCENARIOS.items()
+        if scenario.listen == "smtp" and scenario.account is None and name not in LEGS_DIFFER
+    ]
+    with mock(tmp_path, *alike) as server:
+        done = replay(Target(url=server.ready["listen"][0], ca=Path(server.ready["ca"])), *alike)
+        assert done.returncode == 0, done.stdout + done.stderr
         code, output = server.end()
     assert code == 0, output
 
@@ -106,13 +126,13 @@ def test_another_server_is_another(tmp_path: Path) -> None:
     """The sandbox takes what Postfix refuses: were this the same, the tests above would show nothing."""
     refused = SCENARIOS["postfix-unknown-user-550"]
     with SCENARIOS["sandbox-accepted"].start_server(tmp_path) as server:
-        done = replay(refused, server)
+        done = replay(server, refused)
     assert done.returncode == 1
     assert "550" in done.stdout
 
 
 def test_another_client_is_another(tmp_path: Path) -> None:
-    with mock(SCENARIOS["sandbox-rcpt-550"], tmp_path) as server:
+    with mock(tmp_path, SCENARIOS["sandbox-rcpt-550"]) as server:
         server.play(SCENARIOS["sandbox-rcpt-451"], tmp_path)
         code, output = server.end()
     assert code == 1
