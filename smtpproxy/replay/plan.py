@@ -11,6 +11,7 @@ import msgspec
 
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.recording.overrides import Level
+from smtpproxy.recording.spans import PLACEHOLDER
 from smtpproxy.replay.credentials import SECRET_OF, CredentialBook, Login
 from smtpproxy.replay.envelope import Envelope, hidden_recipient
 from smtpproxy.replay.script import Obstacle, Script, Step
@@ -113,8 +114,11 @@ def login_at(script: Script, position: int) -> Login:
 
 
 def is_recomputed(script: Script, position: int) -> bool:
-    """Whether the AUTH at that position has secrets to put in; else it can be sent as it was recorded."""
-    return any(step.redacted for step in login_steps(script, position))
+    """Whether the AUTH at that position has secrets to put in; else it can be sent as it was recorded.
+
+    No response to a challenge reads like the placeholder: it counts also where a file has lost its span.
+    """
+    return any(step.redacted or PLACEHOLDER in step.raw for step in login_steps(script, position))
 
 
 def _fault_of(step: Step, *, is_final: bool) -> str:
