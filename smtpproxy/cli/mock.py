@@ -105,7 +105,7 @@ def mock(
     console = Console(config, mock=f"the mock ({_described(scripts)})")
     began = time.monotonic()
     # What passes is shown while it runs, so that there is no place for a bar: no total is told.
-    with RerunReport(total=0, is_json=is_json, is_quiet=False, junit=junit) as report:
+    with RerunReport(total=0, name="smtpproxy mock", is_json=is_json, is_quiet=False, junit=junit) as report:
         is_well_ended = trio.run(
             lambda: run_mock(
                 config,

@@ -131,6 +131,7 @@ def test_store_none_and_relative_paths(tmp_path: Path) -> None:
         ("connect_to = '192.0.2.1'", "must be HOST:PORT"),
         ("listen = 'mail.example.com'", "has no scheme"),
         ("listen = 25", "must be a URL"),
+        ("upstream = 'mock:'", "has no scheme"),
         ("listen_key = 'k.pem'", "listen_key is given without listen_cert"),
         ("tunnel = true", "tunnel needs an upstream"),
         ("listen = 'smtp://127.0.0.1:1'\nupstream = 'lmtp://h'", "not translated"),

@@ -1,5 +1,6 @@
 """Events, and the lines that people see of them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,10 +54,10 @@ def test_the_tilde_is_of_the_speakers_leg() -> None:
     assert said(both)[2:] == [" ~> NOOP", "<~  250 ok"]
 
 
-def test_the_sandbox_answers_on_the_clients_leg() -> None:
-    talk = (
-        Conversation(upstream="sandbox:").server("220 hi").tls("client").client("EHLO app").server("250 hi")
-    )
+@pytest.mark.parametrize("upstream", ["sandbox:", "mock:"])
+def test_who_is_embedded_answers_on_the_clients_leg(upstream: str) -> None:
+    talk = Conversation(upstream=upstream)
+    talk.server("220 hi").tls("client").client("EHLO app").server("250 hi")
     assert said(talk)[0] == "<-  220 hi"
     assert said(talk)[2:] == [" ~> EHLO app", "<~  250 hi"]
 
