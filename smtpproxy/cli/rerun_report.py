@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ LONG_RUN_SESSIONS: Final = 20
 """From so many on a terminal shows how far it has come."""
 MANY_SESSIONS: Final = 1000
 """With more, the steps of a session that is as recorded are not kept."""
+REDRAW_S: Final = 0.1
 
 
 class RerunReport:
@@ -57,6 +59,7 @@ class RerunReport:
         self._kept: list[SessionResult] = []
         self._progress: Progress | None = None
         self._task: TaskID
+        self._redraw_at = 0.0
 
     def __enter__(self) -> "RerunReport":
         if self._junit is not None:
@@ -85,6 +88,9 @@ class RerunReport:
                 self._show(line)
         if self._progress is not None:
             self._progress.advance(self._task)
+            if time.monotonic() >= self._redraw_at:
+                self._progress.refresh()
+                self._redraw_at = time.monotonic() + REDRAW_S
 
     def finish(self, summary: Summary) -> None:
         """Show the numbers, and write the JUnit file.
@@ -121,7 +127,10 @@ def _progress() -> "Progress":
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False)
+    # Without a thread of its own, so that it never draws into a line that is being written.
+    return Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False, auto_refresh=False
+    )
 
 
 def _require_writable(path: Path) -> None:
