@@ -324,24 +324,24 @@ class _Client:
         Returns:
             Whether the server goes on taking octets.
         """
+        left, moved_at = transport.queued, trio.current_time()
         while transport.needs_flush:
-            left = transport.queued
-            stall = EARLY_REPLY_STALL_S if self._has_reply() else self._limits.write_timeout_s
-            with trio.move_on_after(stall):
-                while transport.queued == left and self._gone is None:
-                    if self._replies.pending > MAX_UNREAD_BYTES:
-                        await trio.lowlevel.wait_writable(self._sock)
-                    else:
-                        await _either(self._sock)
-                        self._read()
-                    transport.flush()
+            stall_s = EARLY_REPLY_STALL_S if self._has_reply() else self._limits.write_timeout_s
+            with trio.move_on_at(moved_at + stall_s) as waiting:
+                if self._replies.pending > MAX_UNREAD_BYTES:
+                    await trio.lowlevel.wait_writable(self._sock)
+                else:
+                    await _either(self._sock)
+            if waiting.cancelled_caught:
+                self._gone, self._is_stuck = Gone(reason=f"the server took nothing for {stall_s:g} s"), True
+                return False
+            if self._replies.pending <= MAX_UNREAD_BYTES:
+                self._read()
+            transport.flush()
             if self._gone is not None:
                 return False
-            if transport.queued >= left and left:
-                if self._has_reply() and stall > EARLY_REPLY_STALL_S:
-                    continue
-                self._gone, self._is_stuck = Gone(reason=f"the server took nothing for {stall:g} s"), True
-                return False
+            if transport.queued != left:
+                left, moved_at = transport.queued, trio.current_time()
         return True
 
     def _has_reply(self) -> bool:

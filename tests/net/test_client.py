@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 import trio
@@ -144,6 +145,7 @@ async def test_a_server_that_has_answered_and_takes_no_more(monkeypatch: pytest.
     monkeypatch.setattr(client_module, "EARLY_REPLY_STALL_S", 0.1)
 
     async def script(app: End) -> None:
+        await app.read_raw(1)
         await app.say(b"552 too big\r\n")
         await trio.sleep_forever()
 
@@ -275,3 +277,20 @@ async def test_the_connection_is_closed_when_the_exchange_fails() -> None:
             )
         with trio.fail_after(PATIENCE_S):
             await ended.wait()
+
+
+async def test_a_unix_socket_has_no_name_to_check(tmp_path: Path, server_context: ssl.SSLContext) -> None:
+    async def script(app: End) -> None:
+        await app.line()
+        await app.say(b"220 go\r\n")
+        if (await app.read_raw(1)) == b"\x16":
+            raise AssertionError("a handshake was begun")
+
+    asks = (Connect(), Say((b"STARTTLS\r\n",)), HEAR, Upgrade())
+    path = str(tmp_path / "s")
+    async with server(script, path) as served:
+        target = parse_endpoint(f"unix:{path}", is_listen=False)
+        told = await carry_out(asking(*asks), target, make_server_leg_context())
+        await served.finished()
+    assert isinstance(told[3], Upgraded)
+    assert "unix socket has no name" in told[3].tls.error
