@@ -5,7 +5,7 @@ It answers the core's questions as the sandbox does, so that listeners, TLS and 
 
 import heapq
 from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias
+from typing import Final
 
 from smtpproxy.errors import ReplayError
 from smtpproxy.replay.credentials import CredentialBook
@@ -23,7 +23,6 @@ SLACK_BYTES: Final = 64 * 1024
 """With a quarter of the longest recorded message: how much longer one may be to be looked at."""
 MAX_EXTRA_RESULTS: Final = 1000
 """Sessions too many that are listed one by one."""
-ScriptSource: TypeAlias = Script
 
 
 class Mock:
@@ -36,7 +35,7 @@ class Mock:
 
     def __init__(
         self,
-        scripts: Sequence[ScriptSource],
+        scripts: Sequence[Script],
         *,
         match: Asked = None,
         credentials: CredentialBook | None = None,
@@ -64,9 +63,10 @@ class Mock:
         self._credentials = credentials
         self._checks_credentials = checks_credentials
         self._paces = paces
-        self._free = list(range(len(self._scripts)))
         self._open: dict[int, MockSession] = {}
-        self._results: dict[int, SessionResult] = {}
+        # A health check that was recorded is none that any app would come for.
+        self._results = {at: _checked(script) for at, script in enumerate(self._scripts) if _is_check(script)}
+        self._free = [at for at in range(len(self._scripts)) if at not in self._results]
         self._extra: list[SessionResult] = []
         largest = max((_largest_message(script.steps) for script in self._scripts), default=0)
         self.content_octets = largest + largest // 4 + SLACK_BYTES
@@ -209,6 +209,20 @@ def _require_credentials(script: Script, credentials: CredentialBook | None, *, 
             raise ReplayError(
                 f"{name}: {why}; set SMTPPROXY_USERNAME and {variable}, or give --credentials FILE"
             )
+
+
+def _is_check(script: Script) -> bool:
+    """Whether somebody only looked if anybody listens: connected, was greeted, and left without a word."""
+    [first, *others] = script.steps
+    is_greeted = bool(first.replies) and (first.replies[0].code or 0) < 400
+    return not others and is_greeted and script.reason in ("client-eof", "client-reset")
+
+
+def _checked(script: Script) -> SessionResult:
+    ledger = MockLedger(script)
+    ledger.played(0)
+    ledger.note("nothing was said in it, as by a health check: it is not given out")
+    return ledger.result(is_over=True, is_optional=_never)
 
 
 def _largest_message(steps: Sequence[Step]) -> int:

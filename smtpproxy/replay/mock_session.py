@@ -4,7 +4,7 @@ What matches is answered as it was recorded. What does not is refused, and the c
 that an app which tries again can go on; a message that differs is over all the same, and so is its step.
 """
 
-from typing import Final, TypeAlias, assert_never
+from typing import Final, assert_never
 
 from smtpproxy.replay.credentials import CredentialBook
 from smtpproxy.replay.matching import Field, Matcher, Said, recorded_content, shown_command
@@ -31,7 +31,6 @@ _HELLOS: Final = frozenset({"EHLO", "LHLO", "HELO"})
 _COURTESIES: Final = frozenset({"NOOP", "RSET"})
 """What an app says to tidy up behind a failure; it is answered, and no failure of its own."""
 _STARTTLS_OFFER: Final = b"220 2.0.0 Ready to start TLS\r\n"
-Steps: TypeAlias = tuple[Step, ...]
 
 
 class MockSession:
@@ -149,14 +148,12 @@ class MockSession:
         is_answered = any(other.replies or other.unasked for other in self._script.steps[at:])
         return not is_answered and step.group != 0 and step.group == before.group
 
-    def _unmatched(
-        self, verb: str, actual: str, fields: tuple[Field, ...], *, nearest: str = "", fixable: bool = True
-    ) -> Answer:
+    def _unmatched(self, verb: str, actual: str, fields: tuple[Field, ...], *, nearest: str = "") -> Answer:
         """Refuse what does not match; behind a failure what follows from it is no further one."""
         if self._is_lost:
             self._ledger.unheeded()
         else:
-            self._ledger.unmatched(self._cursor, fields, actual=actual, nearest=nearest, is_fixable=fixable)
+            self._ledger.unmatched(self._cursor, fields, actual=actual, nearest=nearest)
         self._is_lost = True
         step = self._expected
         wanted = f"step {step.number} expects {step.said}" if step is not None else f"this is {THE_END}"
@@ -213,7 +210,7 @@ class MockSession:
     def _on_other(self, turn: CommandTurn, fields: tuple[Field, ...]) -> Decision:
         """A command that is not the one that was recorded."""
         if turn.verb == "QUIT":
-            return self._on_early_quit(turn, fields)
+            return self._on_early_quit(fields)
         if turn.verb in _COURTESIES and self._ledger.has_failed:
             return Answer((render_reply(250, "2.0.0 Ok"),))
         if fields and fields[0][0] == "tls":
@@ -225,7 +222,7 @@ class MockSession:
         nearest = "" if self._is_lost else nearest_step(self._script, self._matcher, self._cursor, turn)
         return self._unmatched(turn.verb, shown_command(turn), fields, nearest=nearest)
 
-    def _on_early_quit(self, turn: CommandTurn, fields: tuple[Field, ...]) -> Decision:
+    def _on_early_quit(self, fields: tuple[Field, ...]) -> Decision:
         """An app may leave at any time; the steps that it did not say are what is missing then."""
         steps = self._script.steps
         if self._cursor >= len(steps) and not self._ledger.has_failed:
@@ -246,7 +243,7 @@ class MockSession:
         if turn.verb == "STARTTLS" and self._offers_starttls:
             return Answer((_STARTTLS_OFFER,))
         if turn.verb == "QUIT":
-            return self._on_early_quit(turn, ())
+            return self._on_early_quit(())
         if turn.verb in _COURTESIES:
             return Answer((render_reply(250, "2.0.0 Ok"),))
         if not self._is_lost:
@@ -307,7 +304,7 @@ class MockSession:
         if at >= len(self._script.steps) or (told.step and self._script.steps[at].kind != "auth"):
             self._cursor = at
             return self._unmatched(
-                "AUTH", "a line of AUTH", (("auth", "the exchange was over", "a line more"),)
+                "AUTH", "a line of AUTH", (("exchange", "it ended before", "a line more"),)
             )
         decision = self._play(at, reply=told.reply)
         self._login = (begin, login)

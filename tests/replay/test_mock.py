@@ -29,6 +29,11 @@ def to_data(app: App) -> None:
     assert app.say("DATA") == "354 go"
 
 
+def greeting(session: str, words: str) -> Conversation:
+    """A session that only says goodbye."""
+    return Conversation(session).server(words).client("QUIT").server("221 bye").end("empty")
+
+
 # ---- what matches
 
 
@@ -72,19 +77,22 @@ def test_pipelining_does_not_count() -> None:
 
 
 def test_sessions_are_given_out_in_the_order_of_accept() -> None:
-    talks = [Conversation(f"S{n}").server(f"220 number {n}").end("empty", "client-eof") for n in range(3)]
+    talks = [greeting(f"S{n}", f"220 number {n}") for n in range(3)]
     mock = mock_of(*talks)
     apps = [App(mock) for _ in talks]
     assert [app.greeting for app in apps] == ["220 number 0", "220 number 1", "220 number 2"]
     for app in reversed(apps):
+        assert app.say("QUIT") == "221 bye"
         app.leave()
     assert [result.session for result in mock.results()] == ["S0", "S1", "S2"]
     assert {result.status for result in mock.results()} == {"same"}
 
 
 def test_one_session_too_many() -> None:
-    mock = mock_of(Conversation().server("220 hi").end("empty", "client-eof"))
-    App(mock).leave()
+    mock = mock_of(greeting("S0", "220 hi"))
+    first_app = App(mock)
+    first_app.say("QUIT")
+    first_app.leave()
     late = App(mock)
     assert late.greeting.startswith("421 4.3.2 smtpproxy mock: one session too many: 1 recorded session")
     assert late.client.ended == "fin"
@@ -103,6 +111,16 @@ def test_a_health_probe_takes_no_recorded_session() -> None:
     assert app.greeting == "220 mx ESMTP"
     app.rerun(client_script(delivery()))
     assert [result.status for result in mock.results()] == ["same"]
+
+
+def test_a_health_probe_that_was_recorded_is_given_to_nobody() -> None:
+    probe = Conversation("S0").server("220 mx").end("empty", "client-eof")
+    mock = mock_of(probe, delivery("S1"))
+    App(mock).rerun(client_script(delivery()))
+    first, second = mock.results()
+    assert (first.status, second.status) == ("same", "same")
+    assert first.notes == ("nothing was said in it, as by a health check: it is not given out",)
+    assert mock.is_exhausted
 
 
 def test_whoever_waits_is_told_when_the_last_session_has_ended() -> None:

@@ -125,6 +125,16 @@ def test_the_error_of_an_expired_token_is_answered_by_an_empty_line() -> None:
     assert only(mock).status == "same"
 
 
+def test_an_app_that_goes_on_where_the_recorded_one_left() -> None:
+    talk = Conversation().server("220 mx").client("EHLO app").server("250 AUTH LOGIN")
+    talk.client("AUTH LOGIN", mechanism="LOGIN").server("334 VXNlcm5hbWU6").end("empty", "client-eof")
+    mock = mock_of(talk, is_checked=False, book=None)
+    app = at_auth(mock)
+    assert app.say(f"AUTH LOGIN {b64('alice')}") == "503 5.5.1 smtpproxy mock: this is the end of the session"
+    goodbye(app)
+    assert [difference.what for difference in only(mock).differences] == ["unmatched"]
+
+
 # ---- only who knows the password
 
 
