@@ -104,11 +104,12 @@ class _Replaying:
         number = 0
         async with trio.open_nursery() as nursery:
             for script in self._until_failure(scripts):
+                refusal = self._refusal(script)
                 for attempt in range(1, self._run.repeat + 1):
                     # The slot is taken here, so that no script is read before one is free.
                     token = object()
                     await self._slots.acquire_on_behalf_of(token)
-                    nursery.start_soon(self._run_one, number, script, attempt, token)
+                    nursery.start_soon(self._run_one, number, script, attempt, refusal, token)
                     number += 1
         self.is_running = False
 
@@ -119,9 +120,21 @@ class _Replaying:
         except SmtpProxyError as error:
             self.failure = error
 
-    async def _run_one(self, number: int, script: Script, attempt: int, token: object) -> None:
+    def _refusal(self, script: Script) -> str:
+        """Why it may not be played after all: it was read anew since it was cleared; a file can change."""
+        clearance = Clearance(self._plan)
         try:
-            result = await self._play(script)
+            clearance.look_at(script)
+            clearance.require_playable()
+            clearance.require_allowed()
+            clearance.require_logins()
+        except SmtpProxyError as error:
+            return str(error)
+        return ""
+
+    async def _run_one(self, number: int, script: Script, attempt: int, refusal: str, token: object) -> None:
+        try:
+            result = _failed(script, refusal) if refusal else await self._play(script)
         finally:
             self._slots.release_on_behalf_of(token)
         self._waiting[number] = msgspec.structs.replace(result, attempt=attempt)
@@ -132,12 +145,6 @@ class _Replaying:
     async def _play(self, script: Script) -> SessionResult:
         plan, run = self._plan, self._run
         try:
-            # What is played was read anew since it was cleared, and a file can have changed.
-            clearance = Clearance(plan)
-            clearance.look_at(script)
-            clearance.require_playable()
-            clearance.require_allowed()
-            clearance.require_logins()
             return await carry_out(
                 play(script, plan),
                 plan.target,
@@ -146,13 +153,7 @@ class _Replaying:
                 is_verified=run.is_verified,
             )
         except SmtpProxyError as error:
-            return SessionResult(
-                session=script.session,
-                source=script.source,
-                line=script.line,
-                status="error",
-                error=str(error),
-            )
+            return _failed(script, str(error))
 
     def hand_out_rest(self) -> None:
         """What has come to an end before the signal did, though something before it has not."""
@@ -162,3 +163,9 @@ class _Replaying:
     def _hand_out(self, result: SessionResult) -> None:
         self.tally.add(result)
         self._on_result(result)
+
+
+def _failed(script: Script, error: str) -> SessionResult:
+    return SessionResult(
+        session=script.session, source=script.source, line=script.line, status="error", error=error
+    )
