@@ -22,7 +22,7 @@ from smtpproxy.store.contract import Removed, Row
 ContentOption = Literal["none", "full"]
 
 FRAME_BYTES: Final = 64 * 1024
-"""A frame ends with the line that reaches this."""
+"""A frame is no longer than this, unless a single line is."""
 MAX_KEPT_FRAMES_BYTES: Final = 4 * 1024 * 1024
 """Frames kept for those who come to the same place of the log a moment later."""
 MAX_TRACKED_SESSIONS: Final = 4096
@@ -217,11 +217,11 @@ def _frames(rows: list[Row], content: ContentOption) -> Iterator[str]:
     octets = 0
     for row in rows:
         line = spliced(row, content)
-        lines.append(line)
-        octets += len(line)
-        if octets >= FRAME_BYTES:
+        if lines and octets + len(line) > FRAME_BYTES:
             yield b"\n".join(lines).decode("utf-8", "replace")
             lines, octets = [], 0
+        lines.append(line)
+        octets += len(line) + 1
     if lines:
         yield b"\n".join(lines).decode("utf-8", "replace")
 
