@@ -6,7 +6,6 @@ the parameters of MAIL and RCPT as a set, without SIZE; a message as MIME, witho
 boundaries. The header's `match`, or the user, can ask for more or for less.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -14,17 +13,12 @@ import msgspec
 
 from smtpproxy.errors import ConfigError, ReplayError
 from smtpproxy.recording.overrides import CommandRule, Match
-from smtpproxy.replay.mime import canonical
+from smtpproxy.replay.messages import Field, Said, bounded, difference_of
 from smtpproxy.replay.patterns import matches
-from smtpproxy.replay.script import Body, Step, path_and_rest
+from smtpproxy.replay.script import Step, path_and_rest
 from smtpproxy.session.decisions import CommandTurn
 from smtpproxy.wire.commands import KNOWN_VERBS, argument_of
-from smtpproxy.wire.content import Unstuffer
-from smtpproxy.wire.escape import escape
 
-Field: TypeAlias = tuple[str, str, str]
-"""What differs, what the recording has there, and what the app said."""
-MAX_SHOWN_CHARACTERS: Final = 500
 NOTHING: Final = "nothing"
 _SECRET_ARGUMENTS: Final = frozenset({"AUTH", "X-EXPS", "BURL", "XCLIENT"})
 Asked: TypeAlias = Match | Mapping[str, object] | None
@@ -115,7 +109,7 @@ class Matcher:
         """Whether no rule of its own says how this step is matched."""
         return self._rule(step) is None
 
-    def content(self, step: Step, recorded: "Said", said: "Said") -> tuple[Field, ...]:
+    def content(self, step: Step, recorded: Said, said: Said) -> tuple[Field, ...]:
         """In what a message differs from the recorded one; empty where it matches.
 
         Args:
@@ -129,64 +123,15 @@ class Matcher:
             return (("size", f"{recorded.octets} octets", f"{said.octets} octets"),)
         if rule is not None and rule.regex and step.kind == "content":
             return _against(rule.regex, said.plain().decode("utf-8", "backslashreplace"))
-        if not recorded.is_kept:
-            digests = recorded.sha256, hashlib.sha256(said.raw).hexdigest()
-            sizes = f"{recorded.octets} octets", f"{said.octets} octets"
-            if recorded.octets != said.octets:
-                return (("size", *sizes),)
-            return () if digests[0] == digests[1] else (("sha256", *digests),)
-        if said.raw == recorded.raw:
-            return ()
-        if self._match.content == "exact":
-            return _first_difference(recorded.plain(), said.plain())
-        ignored = self._match.ignore_headers
-        before, now = canonical(recorded.plain(), ignored), canonical(said.plain(), ignored)
-        return () if before == now else before.difference(now)
+        return difference_of(
+            recorded, said, is_exact=self._match.content == "exact", ignored=self._match.ignore_headers
+        )
 
     def _rule(self, step: Step, *verbs: str) -> CommandRule | None:
         """The first rule that fits the step by its number, or by its verb or one of these."""
         found = [self._by_verb[verb] for verb in (step.verb, *verbs) if verb in self._by_verb]
         found += [self._by_n[step.n]] if step.n in self._by_n else []
         return self._match.steps[min(found)] if found else None
-
-
-class Said(msgspec.Struct, frozen=True, kw_only=True):
-    """A message as it stood on the wire, or as much of it as there is.
-
-    Attributes:
-        raw: its octets.
-        octets: its size; more than there are in `raw` where that was cut.
-        is_stuffed: it came after DATA, so that dots are doubled (RFC 5321 4.5.2).
-        is_kept: False for a recording that holds only a digest.
-        sha256: that digest, hex.
-    """
-
-    raw: bytes
-    octets: int
-    is_stuffed: bool
-    is_kept: bool = True
-    sha256: str = ""
-
-    @property
-    def is_cut(self) -> bool:
-        """Whether there is more of it than anybody looked at."""
-        return self.is_kept and self.octets > len(self.raw)
-
-    def plain(self) -> bytes:
-        """The message itself."""
-        return Unstuffer().feed(self.raw) if self.is_stuffed else self.raw
-
-
-def recorded_content(bodies: list[Body], *, is_stuffed: bool) -> Said:
-    """A recorded message: one body after DATA, or those of all its chunks."""
-    is_kept = all(body.is_kept for body in bodies)
-    return Said(
-        raw=b"".join(piece for body in bodies for piece in body.pieces()) if is_kept else b"",
-        octets=sum(body.octets for body in bodies),
-        is_stuffed=is_stuffed,
-        is_kept=is_kept,
-        sha256=bodies[0].sha256 if len(bodies) == 1 else "",
-    )
 
 
 def shown_command(turn: CommandTurn) -> str:
@@ -202,12 +147,6 @@ def shown_command(turn: CommandTurn) -> str:
         is_login = turn.verb in ("AUTH", "X-EXPS") and mechanism
         return f"{turn.verb} {mechanism}" if is_login else turn.verb
     return bounded(_text_of(turn.raw))
-
-
-def bounded(text: str) -> str:
-    """Text for people: control characters escaped, and not longer than is read."""
-    shown = escape(text)
-    return shown if len(shown) <= MAX_SHOWN_CHARACTERS else f"{shown[:MAX_SHOWN_CHARACTERS]}…"
 
 
 # ---- the fields of each command
@@ -321,12 +260,3 @@ def _against(pattern: str, text: str) -> tuple[Field, ...]:
     except ReplayError as error:
         return (("pattern", bounded(pattern), bounded(str(error))),)
     return (("pattern", bounded(pattern), bounded(text)),)
-
-
-def _first_difference(recorded: bytes, said: bytes) -> tuple[Field, ...]:
-    """The first line that is not the same octets."""
-    before, now = recorded.split(b"\n"), said.split(b"\n")
-    for number, (old, new) in enumerate(zip(before, now, strict=False), 1):
-        if old != new:
-            return ((f"line {number}", bounded(_text(old)), bounded(_text(new))),)
-    return (("lines", str(len(before)), str(len(now))),)

@@ -7,7 +7,8 @@ from typing import Final
 import msgspec
 
 from smtpproxy.recording.overrides import CommandRule, Match, Overrides
-from smtpproxy.replay.matching import Field, Matcher, bounded
+from smtpproxy.replay.matching import Matcher
+from smtpproxy.replay.messages import Field, bounded
 from smtpproxy.replay.results import Difference, SessionResult, StepResult, Verdict, What
 from smtpproxy.replay.script import Script, Step
 from smtpproxy.session.decisions import CommandTurn

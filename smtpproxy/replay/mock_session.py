@@ -7,7 +7,8 @@ that an app which tries again can go on; a message that differs is over all the 
 from typing import Final, assert_never
 
 from smtpproxy.replay.credentials import CredentialBook
-from smtpproxy.replay.matching import Field, Matcher, Said, recorded_content, shown_command
+from smtpproxy.replay.matching import Matcher, shown_command
+from smtpproxy.replay.messages import Field, Said, recorded_content
 from smtpproxy.replay.mock_answers import RecordedAnswers, refuse, refuse_clear
 from smtpproxy.replay.mock_ledger import THE_END, MockLedger, nearest_step
 from smtpproxy.replay.mock_login import MockLogin, RecordedLogin, Told

@@ -309,6 +309,25 @@ def test_the_users_rules_go_over_the_headers() -> None:
     assert only(mock).status == "same"
 
 
+@pytest.mark.parametrize(
+    ("message", "fields"),
+    [
+        (MESSAGE, ()),
+        (MESSAGE.replace(b"Hi Bob", b"Hi bob"), (("line 4", "Hi Bob,\\r", "Hi bob,\\r"),)),
+        (MESSAGE.replace(b"Hi", b"\r\nHi"), (("line 4", "Hi Bob,\\r", "\\r"),)),
+        (MESSAGE[:-3] + b"\r\n.\r\n", (("lines", "6", "7"),)),
+    ],
+)
+def test_every_octet_of_a_message_can_count(message: bytes, fields: tuple[tuple[str, str, str], ...]) -> None:
+    mock = mock_of(delivery(), match=Match(content="exact"))
+    app = App(mock)
+    to_data(app)
+    app.say(message)
+    app.say("QUIT")
+    app.leave()
+    assert [difference.fields for difference in only(mock).differences] == ([fields] if fields else [])
+
+
 # ---- chunks, LMTP, endings
 
 
