@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.programs import program as find_program
 
+pytest_plugins = "pytester"  # for tests/pytest_plugin; pytest wants it said here
+
 # No deadline: an example's wall-clock time says more about the machine's other work than about ours.
 settings.register_profile("smtpproxy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile(

@@ -9,7 +9,6 @@ all      recorded                                     recorded               alw
 """
 
 import contextlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +20,7 @@ from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ConfigError, RecordingError, SmtpProxyError
 from smtpproxy.inspect.conversations import Conversation
 from smtpproxy.pytest_plugin.live import LiveProxy, fail
-from smtpproxy.pytest_plugin.places import SUFFIX, cassette_path, command_for
+from smtpproxy.pytest_plugin.places import SUFFIX, cassette_path, command_for, shown_path
 from smtpproxy.pytest_plugin.playing import MOCK, Playing, load_playing
 from smtpproxy.pytest_plugin.saving import append_sessions, replace_sessions
 from smtpproxy.pytest_plugin.settings import (
@@ -68,6 +67,7 @@ class Cassette(LiveProxy):
         self.is_recording = playing is None or mode == "new"
         self._playing = playing
         self._item = item
+        self._name = shown_path(path, item.config.rootpath)
 
     @property
     def session(self) -> Conversation:
@@ -117,7 +117,7 @@ class Cassette(LiveProxy):
 
     def _save(self, report: pytest.TestReport) -> None:
         if not (report.passed or self.mode == "all"):
-            report.sections.append((SECTION, f"{self._shown_path()} is as it was: the test did not pass"))
+            report.sections.append((SECTION, f"{self._name} is as it was: the test did not pass"))
             return
         try:
             recorded = self._to_be_saved()
@@ -140,7 +140,7 @@ class Cassette(LiveProxy):
         else:
             # Beside the report and not within it: it reaches the summary from pytest-xdist's workers too.
             sessions = f"{count} session{'' if count == 1 else 's'}"
-            report.__dict__["smtp_cassette_saved"] = f"{self._shown_path()}: {sessions}"
+            report.__dict__["smtp_cassette_saved"] = f"{self._name}: {sessions}"
 
     def _to_be_saved(self) -> list[list[bytes]]:
         """Lines of the sessions that were relayed; connections on which nobody spoke say nothing."""
@@ -155,10 +155,6 @@ class Cassette(LiveProxy):
             for session in self.sessions
             if session.upstream != MOCK and not session.summary.is_probe
         ]
-
-    def _shown_path(self) -> Path:
-        root = self._item.config.rootpath
-        return self.path.relative_to(root) if self.path.is_relative_to(root) else self.path
 
 
 @contextlib.contextmanager
@@ -212,7 +208,7 @@ def _playing(item: pytest.Item, path: Path, mode: RecordMode, keywords: dict[str
         )
     if mode == "none":
         raise RecordingError(
-            os.path.relpath(path, item.config.rootpath),
+            shown_path(path, item.config.rootpath),
             0,
             f"there is no recording for this test yet; this makes it:\n\n    {command_for(item, 'once')}\n\n"
             "It records the server of --smtp-upstream or ini smtp_upstream; without one, the sandbox.",

@@ -1,6 +1,5 @@
 """Recordings as tests: with `--smtp-replay-to URL` each session is rerun against URL; it compares nothing."""
 
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import trio
 
 from smtpproxy.endpoints import parse_endpoint
 from smtpproxy.errors import ConfigError, SmtpProxyError
+from smtpproxy.pytest_plugin.places import shown_path
 from smtpproxy.pytest_plugin.settings import in_words_of_pytest, read_credentials, read_upstream_ca
 from smtpproxy.recording.files import FiledSession, index_recording
 from smtpproxy.replay.envelope import Envelope, read_rcpt_to
@@ -86,7 +86,7 @@ class RecordingFile(pytest.File):
                 name = f"{number}-{outcome}-{filed.session}"
                 items.append(SessionItem.from_parent(self, name=name, filed=filed))
         except SmtpProxyError as error:
-            shown = os.path.relpath(self.path, self.config.rootpath)
+            shown = shown_path(self.path, self.config.rootpath)
             raise self.CollectError(str(error).replace(str(self.path), shown)) from None
         return items
 
@@ -108,7 +108,7 @@ class SessionItem(pytest.Item):
         replaying = self.config.stash[REPLAYING]
         results: list[SessionResult] = []
         script = msgspec.structs.replace(
-            script_of(self._filed, "server"), source=os.path.relpath(self.path, self.config.rootpath)
+            script_of(self._filed, "server"), source=shown_path(self.path, self.config.rootpath)
         )
         trio.run(
             partial(

@@ -42,6 +42,11 @@ def command_for(item: pytest.Item, mode: str) -> str:
     return f"pytest {quoted} --smtp-record-mode {mode}"
 
 
+def shown_path(path: Path, root: Path) -> str:
+    """A file as reports call it: from rootdir where it lies below that."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
+
+
 def _names(item: pytest.Item) -> list[str]:
     """The test's name and its classes', as in its node id (where pytest-xdist may have put a group)."""
     chain = item.listchain()

@@ -1,6 +1,5 @@
 """A cassette's recording as a mock, and what the app did differently, in words; it starts no proxy."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -9,7 +8,7 @@ import msgspec
 import pytest
 
 from smtpproxy.endpoints import Endpoint
-from smtpproxy.pytest_plugin.places import command_for
+from smtpproxy.pytest_plugin.places import command_for, shown_path
 from smtpproxy.recording.files import index_recording
 from smtpproxy.replay.credentials import CredentialBook
 from smtpproxy.replay.matching import read_match
@@ -54,7 +53,7 @@ class Playing:
         results = [result for result in self.mock.results() if result.status != "same"]
         if not results:
             return ""
-        name = os.path.relpath(path, item.config.rootpath)
+        name = shown_path(path, item.config.rootpath)
         shown = "\n".join(line.text for result in results for line in render_result(result))
         advice = [f"If the app is right, record anew:  {command_for(item, 'rewrite')}"]
         if not results[-1].session:
@@ -76,7 +75,7 @@ def load_playing(
         RecordingError: it cannot be read, or is broken; names file and line.
         ConfigError, ReplayError: as for Playing.
     """
-    name = os.path.relpath(path, root)
+    name = shown_path(path, root)
     scripts = [script_of(session, "client") for session in index_recording(path)]
     named = [msgspec.structs.replace(script, source=name) for script in scripts]
     return Playing(named, match, credentials)

@@ -8,8 +8,6 @@ import smtpproxy.pytest_plugin.cassettes
 import smtpproxy.pytest_plugin.collecting
 import smtpproxy.sandbox  # noqa: F401
 
-pytest_plugins = "pytester"
-
 
 @pytest.fixture
 def suite(pytester: pytest.Pytester) -> pytest.Pytester:
