@@ -1,6 +1,7 @@
 """The documentation is true: links lead somewhere, tables are the code's, and the README's commands work.
 
-Blocks of README.md marked `sh start` are started and stay; those marked `sh run` run after them, in order.
+Blocks of README.md marked `sh start` are started and stay; those marked `sh run` run after them, in order. A
+block marked `sh serve` is started then, and what is marked `sh then` must make it end well.
 """
 
 import base64
@@ -141,6 +142,15 @@ def follows(shown: list[str], real: list[str]) -> str | None:
     return None
 
 
+def header_of(process: "subprocess.Popen[str]") -> str:
+    """What a command says before it is ready: all up to an empty line."""
+    said = ""
+    assert process.stdout
+    while (line := process.stdout.readline()) not in ("\n", ""):
+        said += line
+    return said
+
+
 def test_the_readmes_commands_work(provider: tuple[int, Path], tmp_path: Path) -> None:
     program("swaks")
     port = str(free_port())
@@ -166,9 +176,7 @@ def test_the_readmes_commands_work(provider: tuple[int, Path], tmp_path: Path) -
         text=True,
     ) as proxy:
         assert proxy.stdout
-        said = ""
-        while (line := proxy.stdout.readline()) not in ("\n", ""):
-            said += line
+        said = header_of(proxy)
         assert f"smtp://127.0.0.1:{port} -> smtp+starttls://smtp.example.com:587" in said
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", script],
@@ -194,3 +202,34 @@ def test_the_readmes_commands_work(provider: tuple[int, Path], tmp_path: Path) -
     )
     assert (tmp_path / "bug.smtp.jsonl").read_text().startswith('{"kind":"session"')
     assert proxy.returncode == 0
+    assert "1 session, 1 same, 10 steps played" in done.stdout
+    serve_and_then(here, tmp_path)
+
+
+def serve_and_then(here: dict[str, str], folder: Path) -> None:
+    """The mock of what was recorded, and the client that must satisfy it."""
+    port = str(free_port())
+    (serve,) = blocks(ROOT / "README.md", "serve")
+    (then,) = blocks(ROOT / "README.md", "then")
+    with subprocess.Popen(
+        ["sh", "-c", f"exec {serve.replace('2525', port)}"],
+        env=here,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as mock:
+        assert f"smtp://127.0.0.1:{port} -> the mock" in header_of(mock)
+        app = subprocess.run(
+            ["sh", "-c", then.replace("2525", port)],
+            env=here,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert app.returncode == 0, app.stdout + app.stderr
+        assert mock.stdout
+        report = mock.stdout.read()
+    assert mock.returncode == 0, report

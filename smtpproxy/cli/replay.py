@@ -91,9 +91,19 @@ def _how_options(command: _Command) -> _Command:
     metavar="URL",
     help="The server: smtp://, smtp+starttls://, smtps://, lmtp:// or unix:/path.",
 )
-@click.option("--upstream-ca", metavar="FILE", help="Trust the certificates in this PEM file.")
+@click.option(
+    "--upstream-ca",
+    envvar="SMTPPROXY_UPSTREAM_CA",
+    metavar="FILE",
+    help="Trust the certificates in this PEM file.",
+)
 @click.option("--upstream-insecure", is_flag=True, help="Do not check the server's certificate.")
-@click.option("--connect-to", metavar="HOST:PORT", help="Dial this instead; TLS checks the URL's name.")
+@click.option(
+    "--connect-to",
+    envvar="SMTPPROXY_CONNECT_TO",
+    metavar="HOST:PORT",
+    help="Dial this instead; TLS checks the URL's name.",
+)
 @_how_options
 @click.option(
     "--repeat", type=click.IntRange(1, 1_000_000), default=1, metavar="N", help="Each session N times."
