@@ -220,13 +220,19 @@ def test_a_test_that_says_nothing_has_nothing_to_record(suite: pytest.Pytester) 
 
 
 def test_a_connection_that_the_app_keeps_is_saved_as_far_as_it_has_come(suite: pytest.Pytester) -> None:
-    write(
-        suite,
-        """
-global kept
-kept = smtplib.SMTP(smtp_cassette.host, smtp_cassette.port, timeout=10)
-kept.sendmail("app@example.com", "bob@example.com", "Subject: x\\\\n\\\\nHi\\\\n")
-""",
+    suite.makepyfile(
+        test_app=f"""{APP}
+@pytest.fixture(scope="session")
+def pool():
+    clients = []
+    yield clients
+    for client in clients:
+        client.close()
+
+def test_it(smtp_cassette, pool):
+    pool.append(smtplib.SMTP(smtp_cassette.host, smtp_cassette.port, timeout=10))
+    pool[0].sendmail("app@example.com", "bob@example.com", "Subject: x\\n\\nHi\\n")
+"""
     )
     run(suite, "once").assert_outcomes(passed=1)
     text = (suite.path / PATH).read_text()

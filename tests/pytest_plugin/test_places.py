@@ -89,7 +89,7 @@ def test_a_command_is_quoted_for_the_shell(collect: Collect) -> None:
     assert command_for(item, "once") == "pytest 'test_mail.py::test_it[$(reboot)]' --smtp-record-mode once"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 @given(
     ids=st.lists(
         st.one_of(
