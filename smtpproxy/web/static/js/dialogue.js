@@ -25,7 +25,7 @@ export class Dialogue {
   lastN = -1;
   session = null; // the session event
   end = null;
-  tls = { client: null, server: null };
+  findings = new Map(); // code → the first event with it
 
   #byN = new Map(); // event's n → index of its item
   #groups = new Map(); // group → {first, last, commands}: the indices of its items, how many commands it has
@@ -123,12 +123,12 @@ export class Dialogue {
   }
 
   _tls(event) {
-    this.tls[event.leg] = event;
     if (!event.error) this.#isUnderTls[event.leg] = true;
     return [this.#push("tls", event)];
   }
 
   _finding(event) {
+    if (!this.findings.has(event.code)) this.findings.set(event.code, event);
     const about = this.#byN.get(event.about);
     if (about === undefined) return [this.#push("finding", event)];
     this.items[about].findings.push(event);

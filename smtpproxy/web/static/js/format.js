@@ -29,6 +29,7 @@ export function size(octets) {
 
 /** Seconds → "40 µs", "1.4 ms", "38 ms", "1.20 s", "3 min 05 s". */
 export function seconds(value) {
+  if (value < 0.0000005) return "0";
   if (value < 0.0001) return `${Math.round(value * 1e6)} µs`;
   if (value < 0.01) return `${(value * 1000).toFixed(1)} ms`;
   if (value < 0.9995) return `${Math.round(value * 1000)} ms`;

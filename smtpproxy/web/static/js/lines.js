@@ -74,6 +74,7 @@ function said(item) {
   const lines = spokenLines(event);
   const body = lines.length ? lines.map((line) => h("div", { class: "said" }, lineNodes(line))) : h("span", { class: "aside" }, "blank line");
   const element = spokenRow(item, kind, body);
+  if (event.identity) element.querySelector(".said").append(h("span", { class: "aside" }, " as ", visible(event.identity)));
   if (event.partial) element.querySelector(".body").append(h("span", { class: "aside" }, "goes on in the next piece"));
   return element;
 }

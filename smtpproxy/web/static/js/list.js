@@ -83,7 +83,7 @@ export class List {
     }
     this.#drawBar(sessions.length, hasMore);
     const note = byId("rows-note");
-    note.textContent = !isReady ? "Reading…" : sessions.length ? "" : isLoading ? "Searching…" : filter ? "Nothing matches this filter." : "Nothing yet.";
+    note.textContent = !isReady ? (isLoading ? "Reading…" : "Nothing could be read.") : sessions.length ? "" : isLoading ? "Searching…" : filter ? "Nothing matches this filter." : "Nothing yet.";
     note.hidden = !note.textContent;
     if (hasMore && last > sessions.length - 100) this.#store.loadMore();
     clearTimeout(this.#settled);

@@ -32,6 +32,7 @@ let live = null;
 let log = null;
 let state = null;
 let lostTimer = 0;
+let attempts = 0;
 
 // ---- what is shown
 
@@ -72,27 +73,30 @@ function drawWelcome() {
 
 /** Reads the list for the filter of the address, then goes on live. */
 async function start() {
-  live?.close();
-  live = null;
   const { filter } = place;
+  const attempt = (attempts += 1);
   try {
+    // Until the new list is there, the old one stays and goes on: a filter with a mistake takes nothing away.
     const newest = await store.start(filter);
     if (newest === null) return;
+    live?.close();
     live = new Live({ after: newest, filter, on: { state: onLiveState, hello: onHello, events: (events) => store.take(events), removed: start } });
   } catch (error) {
-    if (error.code !== "bad-filter") setTimeout(() => filter === place.filter && !live && start(), RETRY_MS);
+    if (error.code !== "bad-filter") setTimeout(() => attempt === attempts && start(), RETRY_MS);
+    else if (!live) onLiveState("paused");
   }
 }
 
 function onLiveState(now) {
-  const words = { connecting: "connecting", live: "live", waiting: "reconnecting" };
+  const words = { connecting: "connecting", live: "live", waiting: "reconnecting", paused: "paused" };
   byId("live").className = `live is-${now}`;
   byId("live-text").textContent = words[now];
   clearTimeout(lostTimer);
   if (now === "live") {
     banners.set("connection", "");
+    pane.retry();
     refreshState();
-  } else {
+  } else if (now !== "paused") {
     lostTimer = setTimeout(() => banners.set("connection", "The connection to smtpproxy is lost; reconnecting. What happens meanwhile will be shown then."), LOST_AFTER_MS);
   }
 }

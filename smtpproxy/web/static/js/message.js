@@ -69,7 +69,7 @@ export class MessageView {
   #fillView(panel, view, detail) {
     const { session, message } = detail;
     if (view === "html") {
-      fill(panel, htmlFrame(session, message));
+      fill(panel, htmlFrame(session, message), h("p", { class: "aside frame-note" }, "Scripts do not run here, and nothing is loaded from the network."));
     } else if (view === "text") {
       fill(panel, detail.text === null ? h("p", { class: "aside" }, "There is no plain text.") : h("pre", {}, visible(detail.text)));
     } else if (view === "headers") {

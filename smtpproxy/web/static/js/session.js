@@ -38,6 +38,13 @@ export class SessionPane {
     this.#drawTab();
   }
 
+  /** Reads the session once more, if it could not be read. */
+  retry() {
+    if (!this.#shown?.hasFailed) return;
+    this.#begin(this.#shown.asked);
+    this.#drawTab();
+  }
+
   /** Shows no session. */
   clear() {
     this.#end();
@@ -59,6 +66,7 @@ export class SessionPane {
       head: h("header", { class: "session-head" }),
       body: h("div", { class: "session-body", tabindex: -1 }),
       follow: null,
+      hasFailed: false,
     };
     this.#shown = shown;
     fill(this.#main, h("article", { class: "session", "aria-label": "Session" }, shown.head, shown.body));
@@ -108,6 +116,7 @@ export class SessionPane {
   }
 
   #onProblem(shown, error) {
+    shown.hasFailed = error.status === 0;
     fill(
       shown.head,
       backLink(this.#place),
@@ -132,6 +141,7 @@ export class SessionPane {
     const session = shown.fold.summary;
     const id = session.session;
     const subject = shown.messages[0]?.subject;
+    const focused = shown.head.contains(document.activeElement) ? document.activeElement.textContent : null;
     fill(
       shown.head,
       h(
@@ -152,17 +162,15 @@ export class SessionPane {
       session.findings.length ? this.#findings(shown) : null,
       this.#tabs(shown),
     );
+    // It is drawn anew while events come in: the keyboard's place in it must not get lost.
+    if (focused !== null) [...shown.head.querySelectorAll("a, button")].find((element) => element.textContent === focused)?.focus();
   }
 
   #findings(shown) {
-    const first = new Map();
-    for (const item of shown.dialogue.items) {
-      for (const event of item.kind === "finding" ? [item.event] : item.findings) if (!first.has(event.code)) first.set(event.code, event);
-    }
     return h(
       "ul",
       { class: "head-findings", "aria-label": "Findings" },
-      [...first.values()].map((event) => h("li", {}, h("button", { class: "finding-badge", type: "button", title: event.text, onclick: () => this.#reveal(event.n) }, `⚑ ${event.code}`))),
+      [...shown.dialogue.findings.values()].map((event) => h("li", {}, h("button", { class: "finding-badge", type: "button", title: event.text, onclick: () => this.#reveal(event.n) }, `⚑ ${event.code}`))),
     );
   }
 
