@@ -16,6 +16,7 @@ from smtpproxy.sandbox.document import render_failures
 from smtpproxy.session.findings import FINDINGS
 from smtpproxy.session.outcomes import RULES
 from smtpproxy.session.states import render_diagram
+from smtpproxy.web.document import render_resources
 from smtpproxy.wire.ehlo import HIDDEN_BY_DEFAULT
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "findings": lambda: render_table(("code", "what it means"), FINDINGS),
     "outcomes": lambda: render_table(("outcome", "the first that holds"), OUTCOMES),
     "settings": render_settings,
+    "resources": render_resources,
     "failures": render_failures,
     "states": lambda: f"```mermaid\n{render_diagram()}```\n",
     "filter-keys": render_keys,

@@ -15,9 +15,11 @@ from smtpproxy.web.filtering import FilterText, read_filter
 from smtpproxy.web.lists import message_page
 from smtpproxy.web.mailbox import Glances, describe_fully, octets_of, read_mail
 
-Number: TypeAlias = Annotated[int, Path(ge=1, le=2**31, description="Counts the session's messages from 1.")]
+Number: TypeAlias = Annotated[
+    int, Path(ge=1, le=2**31, description="Counts the session's messages from 1.", examples=[1])
+]
 PartPath: TypeAlias = Annotated[
-    str, Path(pattern=r"^[0-9]{1,4}(\.[0-9]{1,4}){0,30}$", description="A part's `path`.")
+    str, Path(pattern=r"^[0-9]{1,4}(\.[0-9]{1,4}){0,30}$", description="A part's `path`.", examples=["1"])
 ]
 
 HTML_CSP: Final = (

@@ -25,6 +25,7 @@ SessionName: TypeAlias = Annotated[
     Path(
         description="A session's id, the beginning of exactly one, or `latest`.",
         pattern="^[0-9A-Za-z-]{1,64}$",
+        examples=["latest"],
     ),
 ]
 Limit: TypeAlias = Annotated[int, Query(ge=1, le=500)]

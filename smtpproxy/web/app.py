@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from smtpproxy.errors import FilterError, NotFoundError, StoreError
 from smtpproxy.web import models
@@ -48,6 +49,18 @@ def make_app(context: Context, access: Access) -> FastAPI:
     return app
 
 
+def _allowed(request: Request) -> list[str]:
+    """The methods of a resource; those that the router tells are of its first route alone."""
+    paths: dict[str, dict[str, object]] = request.app.openapi()["paths"]
+    methods = [
+        method.upper()
+        for template, operations in paths.items()
+        if compile_path(template)[0].match(request.url.path)
+        for method in operations
+    ]
+    return [*methods, "HEAD"] if "GET" in methods else methods
+
+
 def _handlers(report: Callable[[str], None]) -> _Handlers:
     async def on_api_error(_: Request, error: ApiError) -> Response:
         return problem(error)
@@ -66,10 +79,12 @@ def _handlers(report: Callable[[str], None]) -> _Handlers:
         where = first["loc"][-1] if first["loc"] else "the request"
         return problem(ApiError(400, "bad-request", f"{where}: {first['msg']}"))
 
-    async def on_http(_: Request, error: HTTPException) -> Response:
+    async def on_http(request: Request, error: HTTPException) -> Response:
         code = _CODES.get(error.status_code, "bad-request")
         answer = problem(ApiError(error.status_code, code, str(error.detail)))
         answer.headers.update(error.headers or {})
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(_allowed(request)) or "GET, HEAD"
         return answer
 
     async def on_bug(_: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""A web port over a real log, in the test's own trio: what tests of it ask and say, without a proxy around it."""
+"""A web port over a real log, in the test's own trio, without a proxy around it."""
 
 import base64
 import json
@@ -85,7 +85,7 @@ class Stage:
 
     @asynccontextmanager
     async def live(self, query: str = "") -> AsyncIterator[WebSocketConnection]:
-        """A subscription by trio-websocket's client; its socket is closed in the end, which it forgets at times."""
+        """A subscription by trio-websocket's client, which forgets to close its socket at times."""
         stream = await self.connect()
         try:
             async with trio.open_nursery() as nursery:
@@ -99,7 +99,7 @@ class Stage:
             await trio.aclose_forcefully(stream)
 
     def upgrade(self, query: str = "", **fields: bytes | None) -> bytes:
-        """The request that opens a websocket; keyword arguments replace, add or (None) leave out header fields."""
+        """The request that opens a websocket; keywords replace, add or (None) leave out header fields."""
         headers: dict[str, bytes | None] = {
             "Host": self.host.encode(),
             "Upgrade": b"websocket",

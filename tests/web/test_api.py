@@ -1,4 +1,4 @@
-"""REST: what was recorded can be listed, filtered, read, downloaded and deleted; and hostile mail stays mail."""
+"""REST: what was recorded can be listed, filtered, read, downloaded and deleted; hostile mail stays mail."""
 
 import base64
 import email

@@ -1,6 +1,5 @@
 """The door: requests one after the other, within bounds; whatever comes in, the port goes on."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -33,10 +32,9 @@ async def test_a_head_that_comes_octet_by_octet(tmp_path: Path) -> None:
 async def test_a_body_that_is_waited_for(tmp_path: Path) -> None:
     async with web_port(tmp_path) as stage, await stage.connect() as stream:
         with trio.fail_after(PATIENCE_S):
-            await stream.send_all(
-                b"POST /login HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n"
-                % (stage.host.encode(), stage.url.encode())
-            )
+            ends = (stage.host.encode(), stage.url.encode())
+            await stream.send_all(b"POST /login HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\n" % ends)
+            await stream.send_all(b"Content-Length: 7\r\nExpect: 100-continue\r\n\r\n")
             assert b"100" in bytes(await stream.receive_some())
             await stream.send_all(b"token=x")
             assert b"401 Unauthorized" in bytes(await stream.receive_some())
@@ -163,5 +161,5 @@ async def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.Monkey
         await stage.log.aclose()
         stage.is_over.set()
         with trio.fail_after(PATIENCE_S):
-            while os.listdir(folder):
+            while list(folder.iterdir()):
                 await trio.sleep(0.01)
