@@ -162,6 +162,7 @@ def test_the_readmes_commands_work(provider: tuple[int, Path], tmp_path: Path) -
         PATH=f"{command.parent}:{os.environ['PATH']}",
         SMTPPROXY_STORE=tmp_path / "store" / "recordings.db",
         SMTPPROXY_CERTS=tmp_path / "certs",
+        SMTPPROXY_WEB="127.0.0.1:0",
         SMTPPROXY_CONNECT_TO=f"127.0.0.1:{provider[0]}",
         SMTPPROXY_UPSTREAM_CA=provider[1],
     )

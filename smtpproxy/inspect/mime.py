@@ -48,6 +48,10 @@ _ERRORS: Final = (
 _FOLD: Final = re.compile(r"[\r\n]+[ \t]*")
 _CID: Final = re.compile(r"cid:([^\s\"'<>)]{1,250})", re.IGNORECASE)
 _TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]{1,64}/[a-z0-9!#$&^_.+-]{1,64}\Z")
+# Python takes quadratic time for the parameters of such a field.
+_MIME_FIELD: Final = re.compile(
+    rb"^content-[a-z-]{1,40}:[^\n]*(?:\n[ \t][^\n]*)*", re.IGNORECASE | re.MULTILINE
+)
 # Not what mail is written in, and quadratic in Python.
 _REFUSED_CODECS: Final = frozenset({"punycode", "idna"})
 
@@ -205,13 +209,15 @@ def mismatches(mail: Mail, mail_from: str, rcpt_to: Sequence[str]) -> list[str]:
 
 def _parse(octets: bytes, defects: list[str]) -> "Message[str, str]":
     """Python's message; where it cannot read it, one with the headers and a plain body."""
-    if octets.lower().count(b"boundary") <= MAX_BOUNDARIES:
+    if octets.lower().count(b"boundary") > MAX_BOUNDARIES:
+        defects.append(f"It names more than {MAX_BOUNDARIES} boundaries; its structure is not read.")
+    elif any(len(field[0]) > MAX_FIELD_CHARACTERS for field in _MIME_FIELD.finditer(octets)):
+        defects.append("A MIME header is too long; its structure is not read.")
+    else:
         try:
             return message_from_bytes(octets)
         except _ERRORS as error:
             defects.append(f"Its structure cannot be read ({type(error).__name__}).")
-    else:
-        defects.append(f"It names more than {MAX_BOUNDARIES} boundaries; its structure is not read.")
     message: Message[str, str] = Message()
     end = re.search(rb"\n\r?\n", octets)
     message.set_payload(octets[end.end() if end else 0 :].decode("ascii", "surrogateescape"))
