@@ -91,7 +91,9 @@ def matching_sessions(
     if wanted.is_everything:
         yield from reader.sessions(limit=limit, include_probes=has_probes)
         return
-    found = select_sessions(wanted, reader.sessions(include_probes=has_probes), events_of=events_of)
+    summaries = reader.sessions(include_probes=has_probes)
+    index = reader.index()
+    found = select_sessions(wanted, summaries, events_of=events_of, search=index, seen_of=index.seen)
     for number, summary in enumerate(found, 1):
         yield summary
         if number == limit:

@@ -170,6 +170,16 @@ class LogWriter(Protocol):
             StoreError: it could not be done now.
         """
 
+    def index(self) -> bool:
+        """Do a short piece of what can wait for a quiet time.
+
+        Returns:
+            Whether there is more to do now.
+
+        Raises:
+            StoreError: it could not be done now.
+        """
+
     def close(self) -> None:
         """Let go of the database; never raises."""
 

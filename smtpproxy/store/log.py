@@ -41,6 +41,10 @@ OVERRUN_FACTOR: Final = 16
 RETRY_MIN_S: Final = 0.05
 RETRY_MAX_S: Final = 1.0
 TIDY_RETRY_S: Final = 60.0
+QUIET_S: Final = 0.1
+"""Nothing to write for so long is a quiet time."""
+LOOK_S: Final = 60.0
+"""How often another process's imports are looked for while nothing is written."""
 CLOSE_TIMEOUT_S: Final = 5.0
 _NEVER: Final = math.inf
 _ALWAYS: Final = -1.0
@@ -93,6 +97,7 @@ class EventLog:
         self._error = ""
         self._has_stopped = False
         self._tidy_pause_until = 0.0
+        self._index_at = 0.0
         # A daemon: a disk that hangs for good must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="smtpproxy-store", daemon=True)
         self._thread.start()
@@ -256,10 +261,11 @@ class EventLog:
                     self._gather()
                     if not self._write(self._take()):
                         break
+                    self._index_at = time.monotonic() + QUIET_S
                 elif self._is_stopping:
                     break
                 else:
-                    self._idle_until(tidy_at)
+                    self._idle_until(min(tidy_at, self._index()))
         except Exception as error:  # noqa: BLE001  a bug here must neither reach the app's traffic nor be hidden
             self._error = f"the event log stopped: internal error, please report it ({error!r})"
         finally:
@@ -267,13 +273,13 @@ class EventLog:
             self._has_stopped = True
             self._call_trio(self._tell_progress)
 
-    def _idle_until(self, tidy_at: float) -> None:
+    def _idle_until(self, next_at: float) -> None:
         self._wake.clear()
         self._wake_at = _ALWAYS
         # Looked at after `_wake_at` is set, as `append` looks at `_wake_at` after it has appended: one of
         # the two sees the other.
         if not self._queue and not self._is_stopping:
-            self._wake.wait(None if tidy_at == _NEVER else max(0.0, tidy_at - time.monotonic()))
+            self._wake.wait(None if next_at == _NEVER else max(0.0, next_at - time.monotonic()))
         self._wake_at = _NEVER
 
     def _gather(self) -> None:
@@ -344,6 +350,17 @@ class EventLog:
             self._tidy_pause_until = now + delay
         self._busy_since = None
         return _NEVER if delay is None else now + delay
+
+    def _index(self) -> float:
+        """Do a piece of what can wait for a quiet time; when to do the next one."""
+        now = time.monotonic()
+        if now >= self._index_at:
+            try:
+                self._index_at = now if self._writer.index() else now + LOOK_S
+            except StoreError:
+                # As with tidying: whether the store works is told by writing events.
+                self._index_at = now + TIDY_RETRY_S
+        return self._index_at
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,7 @@ from smtpproxy.inspect.summary import SessionSummary
 from smtpproxy.store.contract import Page, Row
 from smtpproxy.store.runs import unpack
 from smtpproxy.store.schema import as_store_error, last_seq, open_store_for_reading
+from smtpproxy.store.search import SessionIndex
 
 MAX_PAGE_EVENTS: Final = 500
 MAX_PAGE_BYTES: Final = 1024 * 1024
@@ -285,6 +286,14 @@ class LogReader:
             StoreError: the store cannot be read.
         """
         return int(self._all("PRAGMA data_version")[0][0])
+
+    def index(self) -> SessionIndex:
+        """What is indexed as of its first question; ask it for one search, and no longer than this is open.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        return SessionIndex(self._connection, self.path)
 
     def _rows(self, condition: str, values: tuple[*tuple[str, ...], int], limit: int) -> list[Row]:
         """The first events behind a position in the runs that meet a condition, within the bounds of a page.

@@ -7,7 +7,8 @@ import sqlite3
 import time
 from typing import Final
 
-from smtpproxy.store.schema import OPEN, REMOVING
+from smtpproxy.store.indexing import unindex_piece
+from smtpproxy.store.schema import OPEN, REMOVING, transaction
 
 DEFAULT_MAX_AGE_S: Final = 7 * 86400.0
 DEFAULT_MAX_BYTES: Final = 2 * 1024**3
@@ -117,21 +118,17 @@ def remove_piece(connection: sqlite3.Connection, session: str) -> bool:
     Raises:
         sqlite3.Error: nothing was removed by this call.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        is_gone = _remove_piece(connection, session)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return is_gone
+    with transaction(connection):
+        return _remove_piece(connection, session)
 
 
 def _remove_piece(connection: sqlite3.Connection, session: str) -> bool:
     row = connection.execute("SELECT state FROM sessions WHERE session = ?", (session,)).fetchone()
     if row is None or row[0] == OPEN:
         return True
+    if not unindex_piece(connection, session):
+        connection.execute("UPDATE sessions SET state = ? WHERE session = ?", (REMOVING, session))
+        return False
     found: list[int] = []
     octets = 0
     runs = connection.execute(

@@ -7,6 +7,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -66,6 +67,26 @@ CREATE TABLE messages (
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 
+# What is searched, made from the log later (indexing.py): a store without it lacks nothing but speed.
+# The words stand here too, compressed: to take a message out of the index, FTS5 must be told what is in it.
+# AUTOINCREMENT: the number of a message that is gone must never lead to another one.
+_INDEX_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS seen (session TEXT PRIMARY KEY, seen BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS words (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    session TEXT NOT NULL,
+    words BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS words_session ON words (session)
+"""
+# Words come folded, with blanks between them. `ascii` parts them there and nowhere else, whatever Unicode
+# SQLite knows; other tokenizers would fold once more. Merging is done in idle time, not by whoever writes.
+_WORD_INDEX: Final = """
+CREATE VIRTUAL TABLE IF NOT EXISTS word_index
+    USING fts5 (words, content = '', columnsize = 0, tokenize = 'ascii');
+INSERT INTO word_index (word_index, rank) VALUES ('automerge', 0)
+"""
+
 
 def open_store(path: Path) -> sqlite3.Connection:
     """Open a store for writing; create it where there is none.
@@ -82,6 +103,7 @@ def open_store(path: Path) -> sqlite3.Connection:
         # mode=rw: the file is there now, with the right permissions; SQLite must not create one with others.
         connection = _connect(path, "mode=rw")
         _initialise(connection, path)
+        _add_index(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_BYTES // PAGE_BYTES}")
         connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_LIMIT_BYTES}")
@@ -160,6 +182,29 @@ def last_seq(connection: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """What is written within is in the store whole or not at all; nobody else writes meanwhile."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A failed COMMIT or a full disk may have rolled back already.
+        with contextlib.suppress(sqlite3.Error):
+            connection.rollback()
+        raise
+
+
+def has_index(connection: sqlite3.Connection) -> bool:
+    """Whether the store has an index of words, and this SQLite can read it."""
+    row = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'word_index') AND"
+        " EXISTS (SELECT 1 FROM pragma_module_list WHERE name = 'fts5')"
+    ).fetchone()
+    return bool(row[0])
+
+
 def _connect(path: Path, query: str) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?{query}"
     return sqlite3.connect(
@@ -211,6 +256,19 @@ def _initialise(connection: sqlite3.Connection, path: Path) -> None:
         )
     connection.execute("COMMIT")
     _check(connection, path)
+
+
+def _add_index(connection: sqlite3.Connection) -> None:
+    """Add the tables of the index where they are missing: stores were written before there was one."""
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+    has_fts5 = connection.execute("SELECT 1 FROM pragma_module_list WHERE name = 'fts5'").fetchone()
+    missing = [] if {"seen", "words", "words_session"} <= names else _INDEX_TABLES.split(";")
+    if has_fts5 and "word_index" not in names:
+        missing += _WORD_INDEX.split(";")
+    if missing:
+        with transaction(connection):
+            for statement in missing:
+                connection.execute(statement)
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:

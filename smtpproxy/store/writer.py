@@ -17,6 +17,7 @@ from smtpproxy.recording.codec import decode
 from smtpproxy.session.events import AnyEvent, End
 from smtpproxy.store.contract import Recorded
 from smtpproxy.store.folding import FoldedBatch, Folder
+from smtpproxy.store.indexing import Indexer
 from smtpproxy.store.retention import Retention
 from smtpproxy.store.runs import unpack
 from smtpproxy.store.schema import (
@@ -27,6 +28,7 @@ from smtpproxy.store.schema import (
     is_busy,
     last_seq,
     open_store,
+    transaction,
 )
 
 _INSERT_RUN: Final = "INSERT INTO events (seq, first, session, lines) VALUES (?, ?, ?, ?)"
@@ -55,19 +57,12 @@ def write_batch(
     Raises:
         sqlite3.Error: nothing of it was written.
     """
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         # Inside the transaction: an import may have written since the last batch.
         batch.place_after(last_seq(connection))
         connection.executemany(_INSERT_RUN, _run_rows(batch))
         connection.executemany(_UPSERT_SESSION, _session_rows(batch, now=now, is_import=is_import))
         connection.executemany(_INSERT_MESSAGE, _message_rows(batch))
-        connection.execute("COMMIT")
-    except BaseException:
-        # A failed COMMIT or a full disk may have rolled back already.
-        with contextlib.suppress(sqlite3.Error):
-            connection.rollback()
-        raise
 
 
 def _run_rows(batch: FoldedBatch) -> Iterator[tuple[int, int, str, bytes]]:
@@ -139,6 +134,7 @@ class SqliteWriter:
         self._retention = retention
         self._folder = Folder()
         self._prepared = FoldedBatch()
+        self._indexer = Indexer()
         self._connection: sqlite3.Connection | None = open_store(path)
         self._identity = _identity(path)
         self.head = last_seq(self._connection)
@@ -168,6 +164,9 @@ class SqliteWriter:
         self._prepared = FoldedBatch()
         self.head = batch.head
         self._retention.note_written(batch.octets)
+        for stretch, summary, _ in batch.sessions:
+            if summary.outcome != "open":
+                self._indexer.note_ended(stretch.session)
         return batch
 
     def tidy(self) -> float | None:
@@ -181,6 +180,21 @@ class SqliteWriter:
         """
         try:
             return self._retention.run_slice(self._opened(), now=self._clock())
+        except sqlite3.Error as error:
+            self._drop_broken(error)
+            raise as_store_error(error, self.path) from error
+
+    def index(self) -> bool:
+        """Bring the index of what is searched a little closer to the log.
+
+        Returns:
+            Whether there is more to do now.
+
+        Raises:
+            StoreError: it could not be done now.
+        """
+        try:
+            return self._indexer.run_piece(self._opened())
         except sqlite3.Error as error:
             self._drop_broken(error)
             raise as_store_error(error, self.path) from error
@@ -242,6 +256,7 @@ class SqliteWriter:
                 )
         if self._connection is None:
             self._connection = open_store(self.path)
+            self._indexer.restart()
             self._identity = _identity(self.path)
         return self._connection
 

@@ -114,7 +114,8 @@ def _select(
                 if not isinstance(event, UnknownEvent):
                     yield event
 
-    return select_sessions(wanted, summaries, events_of=events_of)
+    index = reader.index()
+    return select_sessions(wanted, summaries, events_of=events_of, search=index, seen_of=index.seen)
 
 
 def _sessions(found: list[SessionSummary]) -> list[models.Session]:

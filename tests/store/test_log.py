@@ -4,11 +4,11 @@ import json
 import os
 import sqlite3
 import stat
+import time
 from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 
 from smtpproxy.errors import StoreError
 from smtpproxy.session.events import Command
@@ -200,7 +200,8 @@ async def test_idle_means_asleep(path: Path) -> None:
     async with open_log(path, encode=encode) as log:
         append_all(log, short_session("01A"))
         await log.flush()
-        await trio.testing.wait_all_tasks_blocked()
+        while log._index_at < time.monotonic() + 1:  # its session is being indexed
+            await trio.sleep(0.01)
         before = _switches(log._thread.native_id)
         await trio.sleep(0.3)
         assert _switches(log._thread.native_id) - before <= 1

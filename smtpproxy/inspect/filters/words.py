@@ -80,6 +80,51 @@ def _nfkc(text: str) -> str:
     )
 
 
+class MessageFolder:
+    """Gives the octets of one session's messages as its events come; keeps one message at a time."""
+
+    def __init__(self) -> None:
+        self._is_bdat = False
+        self._message = 0
+        self._octets = bytearray()
+        self._unstuffer = Unstuffer()
+
+    def add(self, event: AnyEvent) -> list[bytes]:
+        """Take the session's next event.
+
+        Returns:
+            The messages that are over with it, dot-stuffing undone, of each the first MAX_MESSAGE_BYTES or
+            some more. One that was cut short is over when the next one or the end comes.
+        """
+        if isinstance(event, Content):
+            return self._on_content(event)
+        if isinstance(event, Command):
+            if event.verb in ("DATA", "BDAT"):
+                self._is_bdat = event.verb == "BDAT"
+        elif isinstance(event, End):
+            return self._take()
+        return []
+
+    def _on_content(self, event: Content) -> list[bytes]:
+        over: list[bytes] = []
+        if event.message != self._message:
+            over += self._take()
+            self._message = event.message
+        if len(self._octets) < MAX_MESSAGE_BYTES:
+            if self._is_bdat:
+                self._octets += octets_of(event)
+            elif not event.end:
+                self._octets += self._unstuffer.feed(octets_of(event))
+        if event.end:
+            over += self._take()
+        return over
+
+    def _take(self) -> list[bytes]:
+        octets, self._octets = bytes(self._octets), bytearray()
+        self._unstuffer = Unstuffer()
+        return [octets] if octets else []
+
+
 class WordFolder:
     """Looks for phrases in one session's messages as its events come; keeps one message at a time.
 
@@ -90,41 +135,14 @@ class WordFolder:
     def __init__(self, phrases: Collection[str]) -> None:
         self.found: frozenset[str] = frozenset()
         self._wanted = set(phrases)
-        self._is_bdat = False
-        self._message = 0
-        self._octets = bytearray()
-        self._unstuffer = Unstuffer()
+        self._messages = MessageFolder()
 
     def add(self, event: AnyEvent) -> None:
         """Take the session's next event."""
         if not self._wanted:
             return
-        if isinstance(event, Content):
-            self._on_content(event)
-        elif isinstance(event, Command):
-            if event.verb in ("DATA", "BDAT"):
-                self._is_bdat = event.verb == "BDAT"
-        elif isinstance(event, End):
-            # A message that was cut short counts as far as it came.
-            self._look()
-
-    def _on_content(self, event: Content) -> None:
-        if event.message != self._message:
-            self._look()
-            self._message = event.message
-        if len(self._octets) < MAX_MESSAGE_BYTES:
-            if self._is_bdat:
-                self._octets += octets_of(event)
-            elif not event.end:
-                self._octets += self._unstuffer.feed(octets_of(event))
-        if event.end:
-            self._look()
-
-    def _look(self) -> None:
-        if self._octets:
-            words = message_words(bytes(self._octets))
+        for octets in self._messages.add(event):
+            words = message_words(octets)
             found = {phrase for phrase in self._wanted if has_phrase(words, phrase)}
             self.found |= found
             self._wanted -= found
-        self._octets = bytearray()
-        self._unstuffer = Unstuffer()
