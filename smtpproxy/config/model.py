@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from smtpproxy.config.token import Token
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.net.route import Limits
 from smtpproxy.session.options import EhloPolicy
@@ -70,15 +71,6 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True):
 
     days: float = 7.0
     octets: int = 2 * 1024**3
-
-
-class Token(str):
-    """A secret text that does not show itself when a configuration is printed."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Token(…)" if self else "Token('')"
 
 
 class WebConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, get_args
 
-from smtpproxy.config.model import Token
+from smtpproxy.config.token import Token
 from smtpproxy.endpoints import Endpoint, parse_endpoint
 from smtpproxy.session.options import EhloPolicy
 

@@ -89,8 +89,12 @@ class Case(NamedTuple):
     advice: str
 
 
+NOW = datetime.now(UTC)
+"""One moment for all that is made and expected here: midnight may come in between."""
+
+
 def days_from_now(days: int) -> datetime:
-    return datetime.now(UTC) + timedelta(days=days)
+    return NOW + timedelta(days=days)
 
 
 BAD_CERTIFICATES = {
