@@ -236,22 +236,18 @@ def _headers(message: "Message[str, str]") -> list[tuple[str, str]]:
 
 def _inner(message: "Message[str, str]") -> list["Message[str, str]"]:
     """The parts that a multipart holds."""
-    payload = message.get_payload()
-    if _content_type(message).startswith("multipart/") and isinstance(payload, list):
-        return [part for part in payload if isinstance(part, Message)]
-    return []
+    if not message.is_multipart() or not _content_type(message).startswith("multipart/"):
+        return []
+    return [part for part in message.get_payload() if isinstance(part, Message)]
 
 
 def _content(message: "Message[str, str]") -> bytes:
     """The decoded octets of a part that holds no others; an attached message stays whole."""
     try:
-        payload = message.get_payload()
-        if isinstance(payload, list):
-            return b"".join(part.as_bytes() for part in payload if isinstance(part, Message))
+        if message.is_multipart():
+            return b"".join(part.as_bytes() for part in message.get_payload() if isinstance(part, Message))
         decoded = message.get_payload(decode=True)
-        if isinstance(decoded, bytes):
-            return decoded
-        return _octets_of(str(payload))
+        return decoded if isinstance(decoded, bytes) else b""
     except _ERRORS:
         return b""
 
