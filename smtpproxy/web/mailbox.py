@@ -21,6 +21,8 @@ GLANCE_BYTES: Final = 256 * 1024
 """How much of a message is looked into for a list."""
 LOOK_BACK: Final = 64
 """How many positions before its content the command that announced it is looked for at first."""
+AT_ONCE: Final = 80
+"""Events that are read at once: most messages are small, and what follows them is the next one."""
 MAX_MIME_BYTES: Final = 33 * 1024 * 1024
 MAX_REMEMBERED: Final = 2000
 
@@ -119,9 +121,9 @@ def fate_of(reader: LogReader, stored: StoredMessage) -> Fate:
     # With BDAT it is the command that is answered, and other replies may still be owed before (RFC 3030).
     answered: set[int] = set()
     codes: list[int] = []
-    is_complete, is_kept, has_ended = False, True, False
+    is_complete, is_kept, has_ended, is_followed = False, True, False, False
     after = max(0, stored.last_seq - LOOK_BACK)
-    for seq, _, kind, line in session_rows(reader, stored.session, after_seq=after):
+    for seq, _, kind, line in session_rows(reader, stored.session, after_seq=after, at_once=AT_ONCE):
         if kind not in ("command", "content", "reply", "end", "gap"):
             continue
         event = decode(line)
@@ -139,6 +141,7 @@ def fate_of(reader: LogReader, stored: StoredMessage) -> Fate:
         elif isinstance(event, End):
             has_ended = True
         elif isinstance(event, Content | Command) and codes:
+            is_followed = True
             break
     codes = [code for code in codes if code // 100 != 3]  # PRDR's 353 only announces the others
     accepted = sum(code // 100 == 2 for code in codes)
@@ -149,7 +152,7 @@ def fate_of(reader: LogReader, stored: StoredMessage) -> Fate:
         outcome = "delivered"
     else:
         outcome = "partial" if accepted else "rejected"
-    return Fate(outcome, is_complete, is_kept, has_ended)
+    return Fate(outcome, is_complete, is_kept, has_ended or is_followed)
 
 
 def _beginning(reader: LogReader, stored: StoredMessage, limit: int) -> tuple[bytes, bool]:
@@ -176,7 +179,7 @@ def _events(reader: LogReader, stored: StoredMessage) -> Iterator[AnyEvent]:
     after = max(0, stored.first_seq - LOOK_BACK)
     if not _is_announced(reader, stored, after):
         after = 0
-    rows = session_rows(reader, stored.session, after_seq=after)
+    rows = session_rows(reader, stored.session, after_seq=after, at_once=AT_ONCE)
     for _, _, _, line in takewhile(lambda row: row[0] <= stored.last_seq, rows):
         event = decode(line)
         if not isinstance(event, UnknownEvent):

@@ -13,7 +13,7 @@ import trio
 from smtpproxy.recording.codec import UnknownEvent, decode
 from smtpproxy.session.events import AnyEvent
 from smtpproxy.store.contract import Row
-from smtpproxy.store.reader import LogReader
+from smtpproxy.store.reader import MAX_PAGE_EVENTS, LogReader
 
 THREADS: Final = 3
 """They share Python's lock with the thread that relays mail, so more would not be faster."""
@@ -93,9 +93,11 @@ class Readers:
         return result
 
 
-def session_rows(reader: LogReader, session: str, *, after_seq: int = 0) -> Iterator[Row]:
-    """A session's rows in order, those behind a position; read as they are asked for."""
-    while rows := reader.rows(session, after_seq=after_seq):
+def session_rows(
+    reader: LogReader, session: str, *, after_seq: int = 0, at_once: int = MAX_PAGE_EVENTS
+) -> Iterator[Row]:
+    """A session's rows in order, those behind a position; read as they are asked for, `at_once` at most."""
+    while rows := reader.rows(session, after_seq=after_seq, limit=at_once):
         yield from rows
         after_seq = rows[-1][0]
 

@@ -72,9 +72,9 @@ def test_an_attached_message_stays_whole() -> None:
 def test_images_that_came_along_are_put_into_the_html() -> None:
     mail = Mail(
         multipart(
-            b'Content-Type: text/html\r\n\r\n<img src="cid:a"><img src=cid:b>'
-            b"<img src=cid:c>",
-            b"Content-Type: image/png\r\nContent-ID: <a>\r\nContent-Transfer-Encoding: base64\r\n\r\niVBORw==",
+            b'Content-Type: text/html\r\n\r\n<img src="cid:a"><img src=cid:b><img src=cid:c>',
+            b"Content-Type: image/png\r\nContent-ID: <a>\r\n"
+            b"Content-Transfer-Encoding: base64\r\n\r\niVBORw==",
             b"Content-Type: image/svg+xml\r\nContent-ID: <b>\r\n\r\n<svg onload=x>",
             kind="related",
         )
