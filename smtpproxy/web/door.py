@@ -121,7 +121,8 @@ class Door:
                     status=error.error_status_hint, code="bad-request", text="this is no HTTP/1.1 request"
                 )
             if refusal is not None:
-                await self._refuse(stream, connection, refusal)
+                is_head = request is not None and request.method == b"HEAD"
+                await self._refuse(stream, connection, refusal, is_head=is_head)
             elif request is not None:
                 await self._forward(stream, connection, request, body or b"")
             if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
@@ -189,7 +190,14 @@ class Door:
         early, _ = connection.trailing_data
         await self._live.serve(stream, ReplayedStream(stream, first + early), request)
 
-    async def _refuse(self, stream: trio.SocketStream, connection: h11.Connection, refusal: Refusal) -> None:
+    async def _refuse(
+        self,
+        stream: trio.SocketStream,
+        connection: h11.Connection,
+        refusal: Refusal,
+        *,
+        is_head: bool = False,
+    ) -> None:
         if connection.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         body = refusal.body
@@ -199,7 +207,8 @@ class Door:
             *refusal.headers,
         ]
         await _send(stream, connection, _response(refusal.status, headers))
-        await _send(stream, connection, h11.Data(data=body))
+        if not is_head:
+            await _send(stream, connection, h11.Data(data=body))
         await _send(stream, connection, h11.EndOfMessage())
 
     async def _forward(
@@ -210,7 +219,7 @@ class Door:
             backend = await trio.open_unix_socket(str(self._backend))
         except OSError:
             starting = Refusal(status=503, code="starting", text="the page is being started; try again")
-            await self._refuse(stream, connection, starting)
+            await self._refuse(stream, connection, starting, is_head=request.method == b"HEAD")
             return
         client = h11.Connection(h11.CLIENT)
         headers = [

@@ -82,6 +82,19 @@ async def test_odd_requests_are_refused_and_the_port_goes_on(
         assert await stage.is_well()
 
 
+@pytest.mark.parametrize(
+    ("path", "host", "status"),
+    [("/", "", 200), ("/nothing", "", 404), ("/", "evil.example", 403), ("/live", "", 426)],
+)
+async def test_head_asks_for_no_body(tmp_path: Path, path: str, host: str, status: int) -> None:
+    async with web_port(tmp_path) as stage:
+        asked = f"HEAD {path} HTTP/1.1\r\nHost: {host or stage.host}\r\nConnection: close\r\n\r\n"
+        answer = await stage.ask(asked.encode())
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert answer.endswith(b"\r\n\r\n")
+        assert await stage.is_well()
+
+
 async def test_who_says_nothing_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door_module, "HEAD_TIMEOUT_S", 0.05)
     async with web_port(tmp_path) as stage:
