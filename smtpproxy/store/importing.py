@@ -19,6 +19,7 @@ from smtpproxy.errors import NotFoundError, StoreError
 from smtpproxy.inspect.summary import SessionSummary
 from smtpproxy.recording.codec import AnyLine, UnknownEvent
 from smtpproxy.store.folding import Folder
+from smtpproxy.store.indexing import merge_piece
 from smtpproxy.store.lock import StoreLock, import_lock_path
 from smtpproxy.store.reader import LogReader
 from smtpproxy.store.retention import remove_piece
@@ -203,8 +204,12 @@ def _write(connection: sqlite3.Connection, folder: Folder, events: list[ReadLine
 
 
 def _remove(connection: sqlite3.Connection, session: str) -> None:
-    while not _patiently(lambda: remove_piece(connection, session)):
-        time.sleep(PAUSE_S)
+    is_gone = False
+    while not is_gone:
+        is_gone = _patiently(lambda: remove_piece(connection, session))
+        while _patiently(lambda: merge_piece(connection)):
+            time.sleep(PAUSE_S)
+        time.sleep(0.0 if is_gone else PAUSE_S)
 
 
 def _patiently(step: Callable[[], object]) -> bool:

@@ -104,12 +104,9 @@ class Indexer:
             if session is not None:
                 yield from self._index(connection, session)
             if self._characters >= _CHARACTERS_AT_ONCE or len(self._drafts) >= _SESSIONS_AT_ONCE:
-                self._write(connection)
+                yield from self._write(connection)
             yield
-        self._write(connection)
-        yield
-        while _merge(connection):
-            yield
+        yield from self._write(connection)
 
     def _sessions(self, connection: sqlite3.Connection) -> Iterator[str | None]:
         """Those that may lack something, and None for a pause."""
@@ -134,10 +131,9 @@ class Indexer:
         if row is None or row[0] != CLOSED:
             return
         # What a process that was killed had begun.
-        is_clean = False
-        while not is_clean:
+        while connection.execute("SELECT 1 FROM words WHERE session = ?", (session,)).fetchone():
             with transaction(connection):
-                is_clean = unindex_piece(connection, session)
+                unindex_piece(connection, session)
             yield
         messages, seen = MessageFolder(), SeenFolder()
         draft = _Draft(session, row[1], [])
@@ -155,21 +151,24 @@ class Indexer:
                     yield
                     if self._characters >= _CHARACTERS_AT_ONCE:
                         self._drafts.append(draft)
-                        self._write(connection)
+                        yield from self._write(connection)
                         draft = _Draft(session, row[1], [])
-                        yield
             yield
         encoded = _encode_json(seen.seen)
         draft.seen = encoded if len(encoded) <= MAX_SEEN_BYTES else b""
         self._drafts.append(draft)
 
-    def _write(self, connection: sqlite3.Connection) -> None:
-        if self._drafts:
-            with transaction(connection):
-                for draft in self._drafts:
-                    _write(connection, draft)
+    def _write(self, connection: sqlite3.Connection) -> Iterator[None]:
+        if not self._drafts:
+            return
+        with transaction(connection):
+            for draft in self._drafts:
+                _write(connection, draft)
         self._drafts.clear()
         self._characters = 0
+        yield
+        while merge_piece(connection):
+            yield
 
 
 def unindex_piece(connection: sqlite3.Connection, session: str) -> bool:
@@ -201,6 +200,25 @@ def unindex_piece(connection: sqlite3.Connection, session: str) -> bool:
         )
     connection.executemany("DELETE FROM words WHERE id = ?", ((number,) for number, _ in found))
     return len(found) < _MESSAGES_REMOVED_AT_ONCE and characters < _CHARACTERS_AT_ONCE
+
+
+def merge_piece(connection: sqlite3.Connection) -> bool:
+    """Make some of what was written to the index bit by bit into one, in a transaction of its own.
+
+    To be called again and again after each time something was written: FTS5 does it all at once, where it is
+    left to itself, when it can wait no longer.
+
+    Returns:
+        Whether there may be more to do.
+    """
+    if not has_index(connection):
+        return False
+    before = connection.total_changes
+    connection.execute(
+        "INSERT INTO word_index (word_index, rank) VALUES ('merge', ?)", (_MERGED_PAGES_AT_ONCE,)
+    )
+    # As FTS5's manual has it: the statement is one change itself, and the only one where there was no work.
+    return connection.total_changes - before >= 2
 
 
 def _unindexed(connection: sqlite3.Connection) -> Iterator[str | None]:
@@ -258,13 +276,3 @@ def _write(connection: sqlite3.Connection, draft: _Draft) -> None:
         connection.execute("INSERT INTO word_index (rowid, words) VALUES (?, ?)", (number, text))
     if draft.seen is not None:
         connection.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", (draft.session, draft.seen))
-
-
-def _merge(connection: sqlite3.Connection) -> bool:
-    """Make some of what was written one by one into one; whether there may be more to do."""
-    before = connection.total_changes
-    connection.execute(
-        "INSERT INTO word_index (word_index, rank) VALUES ('merge', ?)", (_MERGED_PAGES_AT_ONCE,)
-    )
-    # As FTS5's manual has it: the statement counts as one change, and one that found no work as no more.
-    return connection.total_changes - before >= 2

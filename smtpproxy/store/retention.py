@@ -7,7 +7,7 @@ import sqlite3
 import time
 from typing import Final
 
-from smtpproxy.store.indexing import unindex_piece
+from smtpproxy.store.indexing import merge_piece, unindex_piece
 from smtpproxy.store.schema import OPEN, REMOVING, transaction
 
 DEFAULT_MAX_AGE_S: Final = 7 * 86400.0
@@ -39,6 +39,7 @@ class Retention:
         self.max_age_s = max_age_s
         self.max_bytes = max_bytes
         self._unchecked = 0
+        self._must_merge = False
         self.is_due = True
 
     def note_written(self, octets: int) -> None:
@@ -63,6 +64,9 @@ class Retention:
                 return delay
             self.is_due = True
         while time.monotonic() < deadline:
+            if self._must_merge:
+                self._must_merge = merge_piece(connection)
+                continue
             session = self._next_session(connection, now)
             if session is None:
                 if give_pages_back(connection):
@@ -71,6 +75,7 @@ class Retention:
                 self._unchecked = 0
                 return self._until_expiry(connection, now)
             remove_piece(connection, session)
+            self._must_merge = True
         return 0.0
 
     def _next_session(self, connection: sqlite3.Connection, now: float) -> str | None:

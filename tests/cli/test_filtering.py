@@ -1,11 +1,14 @@
 """Filters on the command line: sessions and export, what a mistake looks like, what a dash means."""
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from smtpproxy.cli.filtering import point_at
+from smtpproxy.store.retention import Retention
+from smtpproxy.store.writer import SqliteWriter
 from tests.cli.conftest import Run, keep
 from tests.conversation import Conversation, delivery
 
@@ -39,26 +42,41 @@ def listed(out: str) -> list[str]:
     return [json.loads(line)["session"].removeprefix("01K-") for line in out.splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("words", "found"),
-    [
-        ([], ["RESET", "REFUSED", "HELLO"]),
-        (["code:5xx"], ["REFUSED"]),
-        (["-code:5xx"], ["RESET", "HELLO"]),
-        (["-code:5xx", "-subject:reset"], ["HELLO"]),
-        (["-is:rejected subject:hello"], ["HELLO"]),
-        (["-has:message"], ["REFUSED"]),
-        (['subject:"password reset" OR finding:bare-lf'], ["RESET", "REFUSED"]),
-        (["(", "from:@example.org", "OR", "hello", ")"], ["REFUSED", "HELLO"]),
-        (["after:2026-11-23T17:30", "before:2026-11-23T19:00"], ["REFUSED"]),
-        (["dotted", "--limit", "1"], ["RESET"]),
-        (["--limit", "2", "*"], ["RESET", "REFUSED"]),
-        (["--all", "-has:message", "-finding:*"], ["PROBE"]),
-        (["--", "-code:5xx"], ["RESET", "HELLO"]),
-        (["before:5000w"], []),
-    ],
-)
+MATCHES: list[tuple[list[str], list[str]]] = [
+    ([], ["RESET", "REFUSED", "HELLO"]),
+    (["code:5xx"], ["REFUSED"]),
+    (["-code:5xx"], ["RESET", "HELLO"]),
+    (["-code:5xx", "-subject:reset"], ["HELLO"]),
+    (["-is:rejected subject:hello"], ["HELLO"]),
+    (["-has:message"], ["REFUSED"]),
+    (['subject:"password reset" OR finding:bare-lf'], ["RESET", "REFUSED"]),
+    (["(", "from:@example.org", "OR", "hello", ")"], ["REFUSED", "HELLO"]),
+    (["after:2026-11-23T17:30", "before:2026-11-23T19:00"], ["REFUSED"]),
+    (["dotted", "--limit", "1"], ["RESET"]),
+    (["--limit", "2", "*"], ["RESET", "REFUSED"]),
+    (["--all", "-has:message", "-finding:*"], ["PROBE"]),
+    (["--", "-code:5xx"], ["RESET", "HELLO"]),
+    (["before:5000w"], []),
+]
+
+
+@pytest.mark.parametrize(("words", "found"), MATCHES)
 def test_sessions_that_match(smtpproxy: Run, filled: Path, words: list[str], found: list[str]) -> None:
+    ran = smtpproxy("sessions", "--json", "--store", filled, *words)
+    assert (ran.code, listed(ran.out), ran.err) == (0, found, "")
+
+
+@pytest.mark.parametrize(("words", "found"), MATCHES)
+def test_the_index_alone_finds_them_too(
+    smtpproxy: Run, filled: Path, words: list[str], found: list[str]
+) -> None:
+    writer = SqliteWriter(filled, retention=Retention())
+    while writer.index():
+        pass
+    writer.close()
+    with sqlite3.connect(filled) as connection:
+        connection.execute("DELETE FROM events")
+    connection.close()
     ran = smtpproxy("sessions", "--json", "--store", filled, *words)
     assert (ran.code, listed(ran.out), ran.err) == (0, found, "")
 

@@ -202,6 +202,7 @@ async def test_idle_means_asleep(path: Path) -> None:
         await log.flush()
         while log._index_at < time.monotonic() + 1:  # its session is being indexed
             await trio.sleep(0.01)
+        await trio.sleep(0.1)  # and now the thread is about to sleep
         before = _switches(log._thread.native_id)
         await trio.sleep(0.3)
         assert _switches(log._thread.native_id) - before <= 1
