@@ -15,7 +15,7 @@ from smtpproxy.replay.ledger import Ledger
 from smtpproxy.replay.plan import CONTENT_TIMEOUT_S, REPLY_TIMEOUT_S, Plan
 from smtpproxy.replay.rules import Rules
 from smtpproxy.replay.script import Script, Step
-from smtpproxy.replay.transactions import HELLOS, code_of, number_transactions
+from smtpproxy.replay.transactions import HELLOS, code_of, ends_message, number_transactions
 from smtpproxy.wire.ehlo import keywords_of
 from smtpproxy.wire.replies import parse_reply_line
 
@@ -105,8 +105,7 @@ class Live:
 
     def _answers_each_recipient(self, step: Step) -> bool:
         """RFC 2033 4.2 and 4.3: one reply for each RCPT that was accepted; where none was, one for all."""
-        is_whole = step.kind == "content" or (step.verb == "BDAT" and step.is_last)
-        return self._script.is_lmtp and is_whole
+        return self._script.is_lmtp and ends_message(step)
 
     def _recorded_index(self, step: Step, recipient: Step) -> int:
         """Which of a message's recorded replies is the one for this recipient."""
@@ -226,18 +225,13 @@ class Live:
             self._accepted.append(step)
         elif step.verb == "DATA":
             self._is_content_due = code == 354
-        elif step.verb == "RSET" or (step.kind == "content" and code != 353) or is_last_chunk(step):
+        elif step.verb == "RSET" or (ends_message(step) and not (step.kind == "content" and code == 353)):
             # Behind a 353 the recipients are still to be counted; the next MAIL begins anew all the same.
             self._forget_mail()
 
     def _forget_mail(self) -> None:
         self._accepted = []
         self._is_in_mail = False
-
-
-def is_last_chunk(step: Step) -> bool:
-    """Whether a message ends with this BDAT (RFC 3030 2)."""
-    return step.verb == "BDAT" and step.is_last
 
 
 def code_in(raw: bytes) -> int:

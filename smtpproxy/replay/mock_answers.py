@@ -58,6 +58,10 @@ class RecordedAnswers:
         """Whether nothing was said any more after this step."""
         return at == len(self._steps) - 1
 
+    def cuts_off(self, at: int) -> bool:
+        """Whether the server ended the session in the middle of this message."""
+        return self._is_server_ended and self.is_last(at) and not self._steps[at].is_last
+
     def decide(self, at: int, *, starttls: StartTlsShown = "keep", reply: bytes = b"") -> Decision:
         """What step `at` (an index) was answered, and whether the session ended with it.
 
@@ -89,22 +93,14 @@ class RecordedAnswers:
 
     def _replies(self, at: int) -> Sequence[ReplyStep]:
         step = self._steps[at]
-        if self._opens_content(at):
-            # What the server said in the middle of the message is said behind it: here the message is whole.
-            return step.replies[:1]
-        early = self._steps[at - 1] if at and self._opens_content(at - 1) else None
-        before = () if early is None else (*early.replies[1:], *early.unasked)
-        if step.verb == "STARTTLS" and step.tls is not None:
-            return step.replies[:1]
-        return (*before, *step.replies)
+        return step.replies[:1] if _is_upgrade(step) else step.replies
 
     def _unasked(self, at: int) -> Sequence[ReplyStep]:
-        is_upgrade = self._steps[at].verb == "STARTTLS" and self._steps[at].tls is not None
-        return () if is_upgrade or self._opens_content(at) else self._steps[at].unasked
+        return () if _is_upgrade(self._steps[at]) else self._steps[at].unasked
 
-    def _opens_content(self, at: int) -> bool:
-        has_content = at + 1 < len(self._steps) and self._steps[at + 1].kind == "content"
-        return self._steps[at].verb == "DATA" and has_content
+
+def _is_upgrade(step: Step) -> bool:
+    return step.verb == "STARTTLS" and step.tls is not None
 
 
 def unsayable(steps: Sequence[Step]) -> tuple[Step, ReplyStep] | None:

@@ -331,9 +331,10 @@ class MockSession:
         if step is None or step.kind != "content" or step.body is None:
             return self._unmatched(".", _size(said), (("verb", step.said if step else THE_END, _size(said)),))
         if not step.is_last:
-            self._play(self._cursor)
-            if self._has_dropped:
-                return Drop(is_reset=self._script.reason == "server-reset")
+            cut = self._answers.cuts_off(self._cursor)
+            decision = self._play(self._cursor)
+            if cut:
+                return decision  # how the recorded app would have gone on is not known
             fields: tuple[Field, ...] = (("end", "the app left in the middle", "a whole message"),)
         else:
             fields = self._matcher.content(step, recorded_content([step.body], is_stuffed=True), said)

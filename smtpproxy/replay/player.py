@@ -14,7 +14,7 @@ from smtpproxy.replay.login import Logins
 from smtpproxy.replay.plan import Plan, login_steps
 from smtpproxy.replay.results import SessionResult
 from smtpproxy.replay.script import Script, Step
-from smtpproxy.replay.transactions import HELLOS, code_of, group_end
+from smtpproxy.replay.transactions import HELLOS, code_of, ends_message, group_end
 
 MAX_PAUSE_S: Final = 600.0
 """Of one recorded pause: a recording may claim any time."""
@@ -74,7 +74,7 @@ class _Player(Logins):
         if step.verb == "AUTH" and step.kind == "command":
             yield from self._authenticate(position)
             return position + len(login_steps(self._script, position))
-        end = group_end(steps, position) if "PIPELINING" in self._offers else position + 1
+        end = self._unit_end(position)
         for at in range(position, end):
             fault = self._unsayable(steps[at])
             if fault and at == position:
@@ -87,6 +87,16 @@ class _Player(Logins):
         yield from self._play_unit(list(steps[position:end]))
         if self._rewind_to is not None:
             end, self._rewind_to = self._rewind_to, None
+        return end
+
+    def _unit_end(self, position: int) -> int:
+        """Behind which step the server must be waited for."""
+        steps = self._script.steps
+        end = group_end(steps, position) if "PIPELINING" in self._offers else position + 1
+        if self._plan.retry_4xx:
+            # A message that is put off is tried again before the next one is begun.
+            is_end = (at + 1 for at in range(position, end) if ends_message(steps[at]))
+            end = next(is_end, end)
         return end
 
     def _is_left_out(self, position: int) -> bool:
@@ -135,6 +145,7 @@ class _Player(Logins):
             changed = yield from self._hear_replies(step, said_at)
             if changed is not None:
                 changes.append((step, changed))
+            yield from self._hear_unasked(step)
         if unit[-1].verb == "STARTTLS" and unit[-1].kind == "command":
             yield from self._follow_starttls(unit[-1])
         for step, changed in changes:
@@ -151,6 +162,28 @@ class _Player(Logins):
                 yield from step.body.pieces()
             if step.kind == "content" and step.is_last:
                 yield _TERMINATOR
+
+    def _hear_unasked(self, step: Step) -> Part[None]:
+        """What a server said of its own accord before the recorded client went on, it should say again."""
+        if step.number == len(self._script.steps) or step.verb == "STARTTLS":
+            return
+        for recorded in step.unasked:
+            if self._ended_by is not None:
+                return
+            told = yield Hear(timeout_s=CLOSE_TIMEOUT_S)
+            if isinstance(told, Heard):
+                self._last_at = told.at
+                if code_in(told.raw) == code_in(recorded.raw):
+                    continue
+                text = "the server said something else of its own accord"
+                actual = shown(self._discreet(told.raw))
+                self._ledger.differs(step, "reply", text, expected=shown(recorded.raw), actual=actual)
+                continue
+            text = f"event {recorded.n} is the reply to no step of this leg, and none like it came"
+            self._ledger.differs(step, "missing-reply", text, expected=shown(recorded.raw))
+            if isinstance(told, Gone):
+                self._leave(step, told)
+            return
 
     def _await_close(self) -> Part[None]:
         """A server that closed by itself when it was recorded should do so again."""
@@ -185,19 +218,26 @@ class _Player(Logins):
             yield from self._end_transaction(step, heard)
 
     def _end_transaction(self, step: Step, heard: bytes) -> Part[None]:
-        """RSET, and the rest of it is not played; or all of it once more, where it was merely put off."""
+        """RSET, and the rest of it is not played; or all of it once more, where it was merely put off.
+
+        Args:
+            step: because of which.
+            heard: what it was answered; nothing where it was not said.
+        """
         transaction = self._numbers[step.number - 1]
         if not transaction:
             return
         self._fallen[transaction] = step
         if self._ended_by is not None:
             return
-        if self._is_content_due:
-            yield from self._refuse_content(step)
-        if self._is_in_mail and self._ended_by is None:
-            yield from self._say((b"RSET\r\n",))
-            yield from self._hear_aside(step)
-        self._forget_mail()
+        # With the reply to its message a transaction is over (RFC 5321 3.3): the next may have begun already.
+        if not heard or not ends_message(step):
+            if self._is_content_due:
+                yield from self._refuse_content(step)
+            if self._is_in_mail and self._ended_by is None:
+                yield from self._say((b"RSET\r\n",))
+                yield from self._hear_aside(step)
+            self._forget_mail()
         is_put_off = 400 <= code_in(heard) < 500 and code_of(step) < 400
         if self._ended_by is None and is_put_off and self._retries.get(transaction, 0) < self._plan.retry_4xx:
             yield from self._try_again(step, transaction, heard)
@@ -208,9 +248,8 @@ class _Player(Logins):
         if self._accepted:
             # A lone dot would bring an empty message to those who were accepted (RFC 5321 4.1.1.4): only
             # leaving tells the server that there is none.
-            self._ledger.note(
-                step, "DATA had gone out with it and was taken, so that the connection was ended"
-            )
+            why = "DATA was taken" if step.verb == "DATA" else "DATA had gone out with it and was taken"
+            self._ledger.note(step, f"{why}, so that the connection was ended: there is no message to send")
             self._end(step)
             return
         # RFC 2920 3.1: where no recipient was accepted, a lone dot ends it.

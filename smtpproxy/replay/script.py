@@ -491,6 +491,7 @@ class _Reading:
             draft = self._content = _Draft("content", event, ".", is_tls=self._is_tls)
             draft.body = _BodyDraft(event.n)
             draft.is_open = True
+            self._take_early_replies(draft)
             self.steps.append(draft)
         assert draft.body is not None
         draft.is_last = draft.is_last or event.end
@@ -500,6 +501,14 @@ class _Reading:
         else:
             draft.body.add(event)
         self._by_n[event.n] = draft
+
+    def _take_early_replies(self, content: _Draft) -> None:
+        """What the server said behind its 354 before any content was recorded, it said of the message."""
+        data = self.steps[-1]
+        if data.verb == "DATA":
+            content.replies = data.replies[1:] + data.unasked
+            del data.replies[1:]
+            data.unasked = []
 
     def _on_reply(self, event: Reply) -> None:
         raw = octets_of(event)
@@ -524,8 +533,12 @@ class _Reading:
             enhanced=event.enhanced if event.enhanced is not UNSET else "",
         )
         asked = self._by_n.get(answers) if answers is not UNSET else self._oldest_unanswered()
-        if asked is None:
-            self.steps[-1].unasked.append(reply)
+        last = self.steps[-1]
+        is_answered = asked is None or (asked.verb == "DATA" and bool(asked.replies))
+        if is_answered and last.kind == "content" and last.is_open:
+            last.replies.append(reply)  # a refusal that did not wait for the message's end
+        elif asked is None:
+            last.unasked.append(reply)
         else:
             asked.replies.append(reply)
 

@@ -42,9 +42,14 @@ def number_transactions(steps: Sequence[Step]) -> list[int]:
         numbers.append(current)
         if step.verb == "MAIL":
             is_refused = code_of(step) >= 400
-        elif step.kind == "content" or (step.verb == "BDAT" and step.is_last):
+        elif ends_message(step):
             current = 0
     return numbers
+
+
+def ends_message(step: Step) -> bool:
+    """Whether a message ends with this step: that of DATA, or the last chunk (RFC 3030 2)."""
+    return step.kind == "content" or (step.verb == "BDAT" and step.is_last)
 
 
 def code_of(step: Step) -> int:
@@ -54,9 +59,14 @@ def code_of(step: Step) -> int:
 
 
 def group_end(steps: Sequence[Step], start: int) -> int:
-    """Behind which step one must wait, where from `start` on all is said as it was: in groups or alone."""
+    """Behind which step one must wait, where from `start` on all is said as it was: in groups or alone.
+
+    A message may be the first in a group (RFC 2920 3.1): what was said before the reply to it came, has the
+    number of its DATA.
+    """
     end = start + 1
-    group = steps[start].group
+    is_message = steps[start].kind == "content" and start > 0
+    group = steps[start - 1 if is_message else start].group
     while (
         group
         and end < len(steps)

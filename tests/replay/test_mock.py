@@ -502,6 +502,21 @@ def test_a_message_that_was_refused_in_its_middle_is_refused_behind_it() -> None
     assert only(mock).status == "same"
 
 
+def test_where_the_server_left_in_the_middle_of_a_message_the_app_may_have_more_of_it() -> None:
+    """How the recorded app would have gone on is not known."""
+    talk = greeted().client("MAIL FROM:<a@example.com>").server("250 ok").client("RCPT TO:<b@example.com>")
+    talk.server("250 ok").client("DATA").server("354 go").server("552 5.3.4 too big", answers=0)
+    talk.content("Hi\r\n", end="").end("aborted", "server-eof")
+    mock = mock_of(talk)
+    app = App(mock)
+    for line in ("EHLO x", "MAIL FROM:<a@example.com>", "RCPT TO:<b@example.com>", "DATA"):
+        app.say(line)
+    assert app.say("Hi\r\nand more\r\n.") == "552 5.3.4 too big"
+    assert app.client.ended == "fin"
+    app.leave()
+    assert only(mock).status == "same"
+
+
 def test_the_recorded_latency_is_kept_on_request() -> None:
     talk = Conversation().server("220 hi").client("EHLO a")
     talk.server("250 hi").end()
