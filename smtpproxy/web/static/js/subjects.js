@@ -42,7 +42,7 @@ export class Subjects {
       if (found.length) this.#known.set(id, { messages, text: (found[0].subject || "(no subject)") + more });
       this.#told();
     } catch {
-      // The row says what it says without; a reload asks again.
+      this.#known.delete(id); // asked for again when the list is next drawn
     } finally {
       this.#running -= 1;
       if (this.#wanted.size) this.#next();
