@@ -115,8 +115,12 @@ def smtp_cassette(request: pytest.FixtureRequest, _smtpproxy_certs: Path) -> Ite
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """What the recording has and the app did not say fails the test, like any assertion in it."""
-    yield
-    cassette = item.stash.get(_cassette, None)
+    try:
+        yield
+    finally:
+        cassette = item.stash.get(_cassette, None)
+        if cassette is not None:
+            cassette.is_test_over = True
     # A unittest.TestCase that failed has not raised: pytest collects what happened in it here.
     if cassette is not None and not getattr(item, "_excinfo", None):
         cassette.require_all_played()
@@ -130,7 +134,10 @@ def pytest_runtest_makereport(
     report = yield
     cassette = item.stash.get(_cassette, None)
     if cassette is not None and call.when == "call":
-        cassette.conclude(report)
+        if cassette.is_test_over:
+            cassette.conclude(report)
+        else:
+            cassette.note_subtest(report)
     return report
 
 
@@ -146,7 +153,8 @@ class _Summary:
         if saved:
             self._saved.append(saved)
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    # Quoted: pytest has this name since 8.1, and an annotation that cannot be evaluated would end every run.
+    def pytest_terminal_summary(self, terminalreporter: "pytest.TerminalReporter") -> None:
         """A line for each file."""
         if self._saved:
             terminalreporter.section("smtp cassettes written")

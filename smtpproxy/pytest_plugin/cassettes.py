@@ -49,6 +49,7 @@ class Cassette(LiveProxy):
         mode: the record mode.
         path: the recording.
         is_recording: whether sessions are recorded in this run.
+        is_test_over: whether the test function has returned; set by the plugin.
     """
 
     def __init__(
@@ -65,6 +66,8 @@ class Cassette(LiveProxy):
         self.mode = mode
         self.path = path
         self.is_recording = playing is None or mode == "new"
+        self.is_test_over = False
+        self._has_failed_subtest = False
         self._playing = playing
         self._item = item
         self._name = shown_path(path, item.config.rootpath)
@@ -102,6 +105,10 @@ class Cassette(LiveProxy):
         if difference:
             fail(difference)
 
+    def note_subtest(self, report: pytest.TestReport) -> None:
+        """A part of the test has its result, and the test goes on: it is too early to save anything."""
+        self._has_failed_subtest |= report.failed
+
     def conclude(self, report: pytest.TestReport) -> None:
         """Save what is to be saved; tell in the report of a test that failed what the app did differently."""
         if self.is_recording:
@@ -116,10 +123,12 @@ class Cassette(LiveProxy):
         return self._playing.difference(self._item, self.path)
 
     def _save(self, report: pytest.TestReport) -> None:
-        if not (report.passed or self.mode == "all"):
+        has_passed = report.passed and not self._has_failed_subtest
+        if not (has_passed or self.mode == "all"):
             report.sections.append((SECTION, f"{self._name} is as it was: the test did not pass"))
             return
         try:
+            self._require_provider()
             recorded = self._to_be_saved()
             if recorded and self.mode == "new":
                 count = append_sessions(self.path, recorded)
@@ -141,6 +150,20 @@ class Cassette(LiveProxy):
             # Beside the report and not within it: it reaches the summary from pytest-xdist's workers too.
             sessions = f"{count} session{'' if count == 1 else 's'}"
             report.__dict__["smtp_cassette_saved"] = f"{self._name}: {sessions}"
+
+    def _require_provider(self) -> None:
+        """A recording holds what the provider said, and nothing that we said because it could not.
+
+        Raises:
+            RecordingError: in some session we spoke for the server: it was not reached, or not trusted.
+        """
+        for session in self.sessions:
+            spoken = (reply for reply in session.replies if reply.from_ == "proxy" and reply.code >= 400)
+            reply = next(spoken, None)
+            if session.upstream != MOCK and reply is not None:
+                raise RecordingError(
+                    self._name, 0, f"not written, for it was not {session.upstream} that answered: {reply}"
+                )
 
     def _to_be_saved(self) -> list[list[bytes]]:
         """Lines of the sessions that were relayed; connections on which nobody spoke say nothing."""

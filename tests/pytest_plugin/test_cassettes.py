@@ -1,5 +1,7 @@
 """The fixture smtp_cassette in each record mode: what is played, what is recorded, what is saved."""
 
+import socket
+
 import pytest
 
 APP = """
@@ -210,6 +212,64 @@ class Test(unittest.TestCase):
     assert [path.name for path in (suite.path / "replay" / "test_app").iterdir()] == [
         "Test.test_passing.smtp.jsonl"
     ]
+
+
+SUBTESTS = f"""{APP}
+import unittest
+
+class Test(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _cassette(self, smtp_cassette):
+        self.cassette = smtp_cassette
+
+    def test_it(self):
+        for subject in ("one", "two", "three"):
+            with self.subTest(subject=subject):
+                send(self.cassette, subject)
+"""
+PATH_OF_SUBTESTS = "replay/test_app/Test.test_it.smtp.jsonl"
+
+
+@pytest.mark.parametrize("mode", ["once", "new", "all", "rewrite"])
+def test_subtests_are_one_recording(suite: pytest.Pytester, mode: str) -> None:
+    suite.makepyfile(test_app=SUBTESTS)
+    result = run(suite, mode)
+    assert result.ret == 0
+    told = [line for line in result.outlines if line.startswith(PATH_OF_SUBTESTS)]
+    assert told == [f"{PATH_OF_SUBTESTS}: 3 sessions"]
+    assert run(suite).ret == 0
+
+
+@pytest.mark.parametrize("mode", ["once", "new", "rewrite"])
+def test_a_subtest_that_failed_is_not_saved(suite: pytest.Pytester, mode: str) -> None:
+    more = '                self.assertNotEqual(subject, "two")\n'
+    suite.makepyfile(test_app=SUBTESTS + more)
+    assert run(suite, mode).ret == 1
+    assert not (suite.path / PATH_OF_SUBTESTS).exists()
+
+
+@pytest.mark.parametrize("mode", ["once", "new", "all", "rewrite"])
+def test_what_the_proxy_says_for_a_server_it_cannot_reach_is_never_recorded(
+    suite: pytest.Pytester, mode: str
+) -> None:
+    write(
+        suite,
+        """
+try:
+    send(smtp_cassette)
+except smtplib.SMTPException:
+    pass
+""",
+    )
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        upstream = f"smtp://127.0.0.1:{nobody.getsockname()[1]}"
+        result = run(suite, mode, "--smtp-upstream", upstream)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [f"{PATH}: not written, for it was not {upstream} that answered: 421 4.4.1 *connection refused*"]
+    )
+    assert not (suite.path / PATH).exists()
 
 
 def test_a_test_that_says_nothing_has_nothing_to_record(suite: pytest.Pytester) -> None:

@@ -1,5 +1,8 @@
 """One fixture for all ways to write a test, and for the mail code that apps have."""
 
+import subprocess
+import sys
+
 import pytest
 
 DJANGO = """
@@ -166,6 +169,12 @@ def test_it():
     result = suite.runpytest_subprocess()
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line("*smtp cassette*")
+
+
+def test_it_is_loaded_by_the_oldest_pytest_too() -> None:
+    # What pytest 8.0 does not name yet; a plugin that cannot be imported ends every run there is.
+    program = "import pytest; del pytest.TerminalReporter; import smtpproxy.pytest_plugin"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_options_and_fixtures_are_told_by_pytest(suite: pytest.Pytester) -> None:
