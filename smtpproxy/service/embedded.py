@@ -28,6 +28,8 @@ CALL_TIMEOUT_S: Final = 60.0
 """A call into the thread that is not answered by then never will be."""
 SETTLE_TIMEOUT_S: Final = 2.0
 """How long `recorded` waits for a proxy that has always something to do."""
+END_TIMEOUT_S: Final = 1.0
+"""How long `recorded` waits for a session to end whose client has said goodbye: the server closes it."""
 JOIN_TIMEOUT_S: Final = 5.0
 """Beyond the shutdown's own deadline."""
 
@@ -122,8 +124,8 @@ class EmbeddedProxy:
     def recorded(self) -> dict[str, list[bytes]]:
         """Every session's lines, oldest session first, with all that either end has sent by now.
 
-        It waits until what lies in sockets is read, and for nothing that is yet to be sent. After `stop`
-        it is the whole of what was recorded.
+        It waits until what lies in sockets is read, and for nothing that a client is yet to say; where a QUIT
+        was answered, also for the end of that session. After `stop` it is the whole of what was recorded.
         """
         return self.call(self._settle) if self._thread.is_alive() else self._log.sessions()
 
@@ -166,6 +168,7 @@ class EmbeddedProxy:
         # Sockets that can be read are read before the loop idles, and what is read is recorded in one go.
         with trio.move_on_after(SETTLE_TIMEOUT_S):
             await trio.testing.wait_all_tasks_blocked()
+        await self._log.wait_for_ends(END_TIMEOUT_S)
         return self._log.sessions()
 
     def _ask_to_stop(self) -> None:

@@ -1,9 +1,14 @@
 """The log that lives in memory, for whoever embeds a proxy and looks at its sessions; nothing is written."""
 
+from typing import Final
+
 import trio
 
-from smtpproxy.session.events import AnyEvent
+from smtpproxy.session.events import AnyEvent, End, Reply
 from smtpproxy.store.memory import NullLog
+
+SERVICE_CLOSING: Final = 221
+"""The reply to QUIT (RFC 5321 4.1.1.10)."""
 
 
 class KeptLog(NullLog):
@@ -15,6 +20,7 @@ class KeptLog(NullLog):
         """Appended since the start."""
         self._lines: dict[str, list[bytes]] = {}
         self._news = trio.Event()
+        self._leaving: set[str] = set()
 
     def wants_events(self) -> bool:
         """Always: this log keeps what it is given."""
@@ -24,6 +30,10 @@ class KeptLog(NullLog):
         """Keep the next event of its session, and hand it to whoever watches."""
         self._lines.setdefault(event.session, []).append(line)
         self.events += 1
+        if isinstance(event, Reply) and event.to == "client" and event.code == SERVICE_CLOSING:
+            self._leaving.add(event.session)
+        elif isinstance(event, End):
+            self._leaving.discard(event.session)
         self._news.set()
         super().append(line, event)
 
@@ -31,9 +41,23 @@ class KeptLog(NullLog):
         """Each session's lines so far, in the order in which the sessions began; the caller's to keep."""
         return {session: list(lines) for session, lines in self._lines.items()}
 
+    async def wait_for_ends(self, timeout_s: float) -> None:
+        """Return when each session has ended whose client was told goodbye (221), or the time is over.
+
+        One that does not end in time is not waited for again.
+        """
+        with trio.move_on_after(timeout_s):
+            while self._leaving:
+                await self._next_event()
+        self._leaving.clear()
+
     async def wait_for_more(self, events: int, timeout_s: float) -> None:
         """Return when more than so many events have come, or the time is over."""
         with trio.move_on_after(timeout_s):
             while self.events <= events:
-                self._news = trio.Event()
-                await self._news.wait()
+                await self._next_event()
+
+    async def _next_event(self) -> None:
+        if self._news.is_set():  # others may wait for the one that is not
+            self._news = trio.Event()
+        await self._news.wait()

@@ -150,17 +150,61 @@ def test_a_provider_that_is_not_trusted_is_told_to_the_app(
         test_app=f"""{APP}
 import pytest
 
+@pytest.mark.smtp_proxy(upstream={provider.url!r})
 @pytest.mark.smtp_cassette(upstream={provider.url!r})
-def test_it(smtp_cassette):
+@pytest.mark.parametrize("fixture", ["smtp_proxy", "smtp_cassette"])
+def test_it(request, fixture):
+    proxy = request.getfixturevalue(fixture)
     with pytest.raises(smtplib.SMTPException):
-        send(smtp_cassette)
-    assert "421 4.7.5 smtpproxy: " in smtp_cassette.session.replies[-1]
-    assert smtp_cassette.session.findings == ["upstream-tls"]
-    assert not smtp_cassette.session.tls
+        send(proxy)
+    (session,) = proxy.sessions
+    assert "421 4.7.5 smtpproxy: " in session.replies[-1]
+    assert session.findings == ["upstream-tls"]
+    assert not session.tls
 """
     )
-    suite.runpytest_inprocess("--smtp-record-mode=once").assert_outcomes(passed=1)
+    result = suite.runpytest_inprocess("--smtp-record-mode=once")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([f"*: not written, for it was not {provider.url} that answered: 421 4.7.5 *"])
     assert provider.logins == []
+
+
+def test_a_session_that_the_client_has_ended_has_its_outcome(suite: pytest.Pytester) -> None:
+    """The reply to QUIT is all that a client waits for; a server far away closes a moment later."""
+    suite.makepyfile(
+        test_app="""
+import smtplib, socket, threading
+import pytest
+
+@pytest.fixture
+def slow_to_close():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve():
+            connection, _ = listener.accept()
+            with connection, connection.makefile("rb") as said:
+                connection.sendall(b"220 mx\\r\\n")
+                for line in said:
+                    connection.sendall(b"221 bye\\r\\n" if line == b"QUIT\\r\\n" else b"250 mx\\r\\n")
+                    if line == b"QUIT\\r\\n":
+                        threading.Event().wait(0.2)
+                        return
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"smtp://127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+@pytest.fixture
+def far_away(slow_to_close, request):
+    request.node.add_marker(pytest.mark.smtp_proxy(upstream=slow_to_close))
+    return request.getfixturevalue("smtp_proxy")
+
+def test_it(far_away):
+    with smtplib.SMTP(far_away.host, far_away.port, timeout=10) as client:
+        client.ehlo()
+    assert (far_away.sessions[0].outcome, far_away.sessions[0].reason) == ("empty", "quit")
+"""
+    )
+    suite.runpytest_inprocess().assert_outcomes(passed=1)
 
 
 def test_sessions_beyond_the_recording_reach_the_provider(suite: pytest.Pytester, provider: Provider) -> None:
