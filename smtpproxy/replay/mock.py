@@ -179,7 +179,7 @@ def _require_playable(script: Script) -> None:
         step, reply = found
         raise ReplayError(
             f"{name} cannot be played by a mock: event {reply.n}, in reply to step {step.number}, "
-            "is no reply (RFC 5321 4.2): it wants three digits, and CRLF at its end"
+            "is not one reply (RFC 5321 4.2): it wants three digits, `-` in all lines but the last, and CRLF"
         )
 
 

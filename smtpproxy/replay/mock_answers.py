@@ -24,6 +24,8 @@ _REFUSALS: Final[dict[str, tuple[int, str]]] = {
     ".": (554, "5.5.0 "),
     "STARTTLS": (502, "5.5.1 "),
     "VRFY": (550, "5.5.0 "),
+    # Not 503: that says "you are logged in already" (RFC 4954 4), and clients go on as if they were.
+    "AUTH": (504, "5.5.4 "),
 }
 """How a command that does not match is refused; all others are out of sequence (RFC 5321 4.2.2)."""
 _OUT_OF_SEQUENCE: Final = (503, "5.5.1 ")
@@ -107,8 +109,11 @@ def unsayable(steps: Sequence[Step]) -> tuple[Step, ReplyStep] | None:
     """A recorded reply that is none (RFC 5321 4.2), so that no client could read it; or None."""
     for step in steps:
         for reply in (*step.replies, *step.unasked):
-            lines = reply.raw.split(b"\n")
-            if lines[-1] or any(parse_reply_line(line)[0] is None for line in (lines[0], *lines[-2:-1])):
+            *lines, rest = reply.raw.split(b"\n")
+            heads = [parse_reply_line(line) for line in lines]
+            # A line in the middle may be anything but the end of the reply.
+            is_cut = any(code is not None and is_last for code, is_last in heads[:-1])
+            if rest or not heads or heads[0][0] is None or heads[-1][0] is None or is_cut:
                 return step, reply
     return None
 

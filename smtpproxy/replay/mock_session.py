@@ -136,6 +136,9 @@ class MockSession:
         self._cursor = at + 1
         decision = self._answers.decide(at, reply=reply, starttls=starttls)
         self._has_dropped = isinstance(decision, Drop)
+        if isinstance(decision, Answer) and not decision.replies and not self._answers.is_last(at):
+            number = self._script.steps[at].number
+            self._ledger.note(f"the recording has no reply to step {number}, so that the app got none")
         return decision
 
     def _is_optional(self, at: int) -> bool:

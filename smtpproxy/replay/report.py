@@ -119,7 +119,8 @@ def _heading(result: SessionResult) -> str:
         total = len(result.steps)
         of_all = "" if played == total else f"{played} of "
         parts.append(f"{of_all}{_count(total, 'step')}")
-    parts.append(f"{result.duration_s:.3f} s")
+    if result.duration_s:  # how long an app takes is no matter of the mock's
+        parts.append(f"{result.duration_s:.3f} s")
     return " · ".join(parts)
 
 

@@ -538,11 +538,22 @@ def test_a_gap_cannot_be_played() -> None:
         mock_of(Conversation().server("220 hi").gap().end())
 
 
-def test_what_is_no_reply_cannot_be_said() -> None:
+@pytest.mark.parametrize("raw", ["hello\r\n", "250 hi", "", "250 one\r\n250 and another\r\n"])
+def test_what_is_not_one_reply_cannot_be_said(raw: str) -> None:
     talk = Conversation().server("220 hi").client("EHLO a").server("250 hi").end()
-    talk.events[3].raw = "hello\r\n"  # type: ignore[union-attr]
-    with pytest.raises(ReplayError, match="event 3, in reply to step 2, is no reply"):
+    talk.events[3].raw = raw  # type: ignore[union-attr]
+    with pytest.raises(ReplayError, match="event 3, in reply to step 2, is not one reply"):
         mock_of(talk)
+
+
+def test_a_step_without_a_reply_is_told() -> None:
+    """The app waits for a reply that the recording has not, and must learn why."""
+    talk = Conversation().server("220 hi").client("EHLO a").client("NOOP").client("QUIT").server("221 bye")
+    mock = mock_of(talk.end())
+    app = App(mock)
+    app.say("EHLO a")
+    app.leave()
+    assert only(mock).notes == ("the recording has no reply to step 2, so that the app got none",)
 
 
 def test_a_message_recorded_as_a_digest_is_compared_by_it() -> None:

@@ -98,7 +98,7 @@ def test_another_mechanism_does_not_match() -> None:
     app = at_auth(mock)
     assert (
         app.say(f"AUTH LOGIN {b64('alice')}")
-        == "503 5.5.1 smtpproxy mock: step 3 expects AUTH PLAIN {{secret}}"
+        == "504 5.5.4 smtpproxy mock: step 3 expects AUTH PLAIN {{secret}}"
     )
     goodbye(app)
     assert only(mock).differences[0].fields == (("mechanism", "PLAIN", "LOGIN"),)
@@ -130,7 +130,7 @@ def test_an_app_that_goes_on_where_the_recorded_one_left() -> None:
     talk.client("AUTH LOGIN", mechanism="LOGIN").server("334 VXNlcm5hbWU6").end("empty", "client-eof")
     mock = mock_of(talk, is_checked=False, book=None)
     app = at_auth(mock)
-    assert app.say(f"AUTH LOGIN {b64('alice')}") == "503 5.5.1 smtpproxy mock: this is the end of the session"
+    assert app.say(f"AUTH LOGIN {b64('alice')}") == "504 5.5.4 smtpproxy mock: this is the end of the session"
     goodbye(app)
     assert [difference.what for difference in only(mock).differences] == ["unmatched"]
 

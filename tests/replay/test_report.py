@@ -90,7 +90,7 @@ def test_it_reads_like_this() -> None:
         "      - y\n"
         "    note: the server did not close\n"
         "    note: step 1: after EHLO: DSN is offered as well\n"
-        "! error    b.smtp.jsonl:9 · session 01C · 0.000 s\n"
+        "! error    b.smtp.jsonl:9 · session 01C\n"
         "    connection refused\n"
         "3 sessions, 1 same, 1 differs, 1 not run, 2 steps played, 1 not played, 2 differences in 2.000 s"
     )
