@@ -191,6 +191,7 @@ def _plan(given: dict[str, Any]) -> tuple["Plan", tuple[str, int] | None]:
     credentials = None if given["credentials"] is None else Path(given["credentials"])
     plan = Plan(
         target=target,
+        dialled="" if connect_to is None else f"--connect-to {dialled.hostport}",
         is_loopback=dialled.is_loopback,
         credentials=load_credentials(credentials, os.environ),
         envelope=Envelope(
@@ -230,7 +231,8 @@ def _show_plan(scripts: Iterator["Script"], plan: "Plan") -> int:
     except ReplayError as error:
         is_hindered = True
         click.echo(f"! {error}")
-    click.echo(f"{clearance.sessions} sessions, {clearance.steps} steps; nothing was connected")
+    sessions = "1 session" if clearance.sessions == 1 else f"{clearance.sessions} sessions"
+    click.echo(f"{sessions}, {clearance.steps} steps; nothing was connected")
     return EXIT_INCOMPLETE if is_hindered else 0
 
 

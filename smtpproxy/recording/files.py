@@ -118,8 +118,9 @@ def index_recording(path: Path) -> list[FiledSession]:
     """The sessions of a recording in the order they were opened; every line has been looked at.
 
     Raises:
-        TooNewError, RecordingError: as for `load_recording`, which salvages nothing here.
+        TooNewError, RecordingError: as for `load_recording`, which salvages nothing here; or it is no file.
     """
+    _require_rereadable(path)
     sessions: dict[str, FiledSession] = {}
     for recorded in load_recording(path):
         name = recorded.event.session
@@ -127,6 +128,18 @@ def index_recording(path: Path) -> list[FiledSession]:
             sessions[name] = FiledSession(path, name, recorded.number)
         sessions[name].add(recorded)
     return list(sessions.values())
+
+
+def _require_rereadable(path: Path) -> None:
+    """A pipe gives its lines only once, and opening one may wait for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return  # told when it is opened
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+        problem = f"cannot be read: it is {what}, and a recording that is rerun must be a file"
+        raise RecordingError(str(path), 0, problem)
 
 
 def save_recording(path: Path, sessions: Iterable[Iterable[bytes]]) -> int:

@@ -73,7 +73,7 @@ class Clearance:
         Raises:
             ReplayError: a recipient was not allowed; says the line to add.
         """
-        require_allowed(self._recipients, self._plan.envelope, str(self._plan.target))
+        require_allowed(self._recipients, self._plan.envelope, self._plan.dialled or str(self._plan.target))
 
     def require_logins(self) -> None:
         """See to it that every login has its secret.

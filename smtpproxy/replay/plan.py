@@ -30,6 +30,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: whom to talk to; its scheme says how TLS starts.
+        dialled: what is dialled, for people; "" where that is the target's own address.
         is_loopback: the address dialled is on this machine.
         credentials: for AUTH.
         envelope: who may get mail.
@@ -43,6 +44,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     target: Endpoint
+    dialled: str = ""
     is_loopback: bool
     credentials: CredentialBook = CredentialBook()
     envelope: Envelope = Envelope()

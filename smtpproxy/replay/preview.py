@@ -24,7 +24,8 @@ def preview(script: Script, plan: Plan) -> Iterator[tuple[str, bool]]:
     group = 0
     for step in script.steps:
         mark = "+" if step.group and step.group == group else " "
-        group = step.group
+        if step.kind != "content":  # what is said together with it has the number of its DATA
+            group = step.group
         yield f"  {step.number:>4} {mark} {_said(step, plan)}", False
         for text in faults.pop(step.number, ()):
             yield f"         ! {escape(text)}", True

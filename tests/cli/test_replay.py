@@ -194,7 +194,7 @@ def test_real_people_get_no_mail_by_accident(smtpproxy: Run, tmp_path: Path, san
     address = sandbox.smtp.removeprefix("smtp://")
     assert smtpproxy("replay", path, "--to", "smtp://mx.example.com", "--connect-to", address, "-q").code != 2
     ran = smtpproxy("replay", path, "--to", sandbox.smtp, "--connect-to", "mx.example.com:25")
-    assert "off this machine" in ran.err
+    assert "--connect-to mx.example.com:25 is off this machine" in ran.err
 
 
 def test_a_dry_run_connects_to_nothing(smtpproxy: Run, sandbox: Sandbox, tmp_path: Path) -> None:

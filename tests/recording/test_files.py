@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from smtpproxy.errors import RecordingError, TooNewError
 from smtpproxy.recording.codec import MAX_LINE_BYTES, UnknownEvent, encode, splice_seq
-from smtpproxy.recording.files import RecordedLine, load_recording, save_recording
+from smtpproxy.recording.files import RecordedLine, index_recording, load_recording, save_recording
 from smtpproxy.session.events import AnyEvent, Reply
 from tests.recording.events import any_events, ended, samples, started
 
@@ -202,6 +202,14 @@ def test_what_cannot_be_opened_is_told_in_words(tmp_path: Path) -> None:
         list(load_recording(tmp_path / "missing"))
     with pytest.raises(RecordingError, match="cannot be read: Is a directory"):
         list(load_recording(tmp_path))
+
+
+def test_a_pipe_is_no_recording_to_rerun(tmp_path: Path) -> None:
+    """Nobody writes to it: opening it would wait for ever."""
+    pipe = tmp_path / "mail.smtp.jsonl"
+    os.mkfifo(pipe)
+    with pytest.raises(RecordingError, match=r"mail\.smtp\.jsonl: cannot be read: it is a device or a pipe"):
+        index_recording(pipe)
 
 
 def test_reading_stops_where_the_reader_stops(path: Path) -> None:
