@@ -1,7 +1,7 @@
 """What the fixture `smtp_cassette` hands out: a provider that was recorded, or is being recorded.
 
 mode     the recording is there                       it is not              saved
-none     played                                       the test fails         never
+none     played                                       sessions are refused   never
 once     played                                       recorded               where the test passed
 new      played, further sessions are recorded        recorded               where the test passed
 rewrite  recorded                                     recorded               where the test passed
@@ -9,7 +9,8 @@ all      recorded                                     recorded               alw
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ from smtpproxy.errors import ConfigError, RecordingError, SmtpProxyError
 from smtpproxy.inspect.conversations import Conversation
 from smtpproxy.pytest_plugin.live import LiveProxy, fail
 from smtpproxy.pytest_plugin.places import SUFFIX, cassette_path, command_for, shown_path
-from smtpproxy.pytest_plugin.playing import MOCK, Playing, load_playing
+from smtpproxy.pytest_plugin.playing import MOCK, Playing, Unrecorded, load_playing
 from smtpproxy.pytest_plugin.saving import append_sessions, replace_sessions
 from smtpproxy.pytest_plugin.settings import (
     CASSETTE_KEYS,
@@ -33,6 +34,7 @@ from smtpproxy.pytest_plugin.settings import (
     read_marker,
     read_mode,
     read_upstream,
+    recording_flags,
 )
 from smtpproxy.service.embedded import EmbeddedProxy
 from smtpproxy.service.ready import Ready
@@ -60,7 +62,8 @@ class Cassette(LiveProxy):
         item: pytest.Item,
         mode: RecordMode,
         path: Path,
-        playing: Playing | None,
+        playing: Playing | Unrecorded | None,
+        flags: Sequence[str],
     ) -> None:
         super().__init__(proxy, ready)
         self.mode = mode
@@ -69,7 +72,7 @@ class Cassette(LiveProxy):
         self.is_test_over = False
         self._has_failed_subtest = False
         self._playing = playing
-        self._item = item
+        self._command = partial(command_for, item, flags=flags)
         self._name = shown_path(path, item.config.rootpath)
 
     @property
@@ -120,7 +123,7 @@ class Cassette(LiveProxy):
         if self._playing is None:
             return ""
         self._proxy.recorded()  # what the app has said by now has reached the mock
-        return self._playing.difference(self._item, self.path)
+        return self._playing.difference(self._name, self._command)
 
     def _save(self, report: pytest.TestReport) -> None:
         has_passed = report.passed and not self._has_failed_subtest
@@ -134,10 +137,15 @@ class Cassette(LiveProxy):
                 count = append_sessions(self.path, recorded)
             elif recorded:
                 count = replace_sessions(self.path, recorded)
-            elif self._playing is None:
+            elif self._playing is None and self.path.exists():
                 raise RecordingError(
-                    str(self.path), 0, f"nothing was recorded: the app did not connect to {self.url}"
+                    self._name,
+                    0,
+                    f"is as it was: the app said nothing to {self.url}; if that is right, delete it",
                 )
+            elif self._playing is None:
+                self._tell(report, f"not written: the app said nothing to {self.url}")
+                return
             else:
                 return
         except SmtpProxyError as error:
@@ -147,9 +155,11 @@ class Cassette(LiveProxy):
             else:
                 report.sections.append((SECTION, str(error)))
         else:
-            # Beside the report and not within it: it reaches the summary from pytest-xdist's workers too.
-            sessions = f"{count} session{'' if count == 1 else 's'}"
-            report.__dict__["smtp_cassette_saved"] = f"{self._name}: {sessions}"
+            self._tell(report, f"{count} session{'' if count == 1 else 's'}")
+
+    def _tell(self, report: pytest.TestReport, what: str) -> None:
+        # Beside the report and not within it: it reaches the summary from pytest-xdist's workers too.
+        report.__dict__["smtp_cassette_saved"] = f"{self._name}: {what}"
 
     def _require_provider(self) -> None:
         """A recording holds what the provider said, and nothing that we said because it could not.
@@ -189,6 +199,7 @@ def open_cassette(request: pytest.FixtureRequest, *, certs: Path) -> Iterator[Ca
         mode = read_mode(item.config)
         path = _path(item, keywords)
         playing = _playing(item, path, mode, keywords)
+        flags = recording_flags(item.config, keywords, "" if playing is None else playing.upstream)
         route = _route(item.config, keywords, mode, playing)
         proxy = EmbeddedProxy(
             proxy_config(route, certs=certs), mock=None if playing is None else playing.mock
@@ -197,7 +208,7 @@ def open_cassette(request: pytest.FixtureRequest, *, certs: Path) -> Iterator[Ca
     except SmtpProxyError as error:
         fail(in_words_of_pytest(str(error)))
     try:
-        yield Cassette(proxy, ready, item=item, mode=mode, path=path, playing=playing)
+        yield Cassette(proxy, ready, item=item, mode=mode, path=path, playing=playing, flags=flags)
     finally:
         proxy.stop()
 
@@ -221,26 +232,21 @@ def _path(item: pytest.Item, keywords: dict[str, Any]) -> Path:
     return path
 
 
-def _playing(item: pytest.Item, path: Path, mode: RecordMode, keywords: dict[str, Any]) -> Playing | None:
-    """The recording, where this mode plays it."""
+def _playing(
+    item: pytest.Item, path: Path, mode: RecordMode, keywords: dict[str, Any]
+) -> Playing | Unrecorded | None:
+    """What is played, where this mode plays."""
     if mode in ("all", "rewrite"):
         return None
     if path.exists():
         return load_playing(
             path, keywords.get("match"), read_credentials(item.config), root=item.config.rootpath
         )
-    if mode == "none":
-        raise RecordingError(
-            shown_path(path, item.config.rootpath),
-            0,
-            f"there is no recording for this test yet; this makes it:\n\n    {command_for(item, 'once')}\n\n"
-            "It records the server of --smtp-upstream or ini smtp_upstream; without one, the sandbox.",
-        )
-    return None
+    return Unrecorded() if mode == "none" else None
 
 
 def _route(
-    config: pytest.Config, keywords: dict[str, Any], mode: RecordMode, playing: Playing | None
+    config: pytest.Config, keywords: dict[str, Any], mode: RecordMode, playing: Playing | Unrecorded | None
 ) -> RouteConfig:
     if playing is None:
         return read_upstream(config, keywords, read_listen(keywords))

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,12 +35,18 @@ def cassette_path(item: pytest.Item, folder: Path) -> Path:
     return folder / file / (safe + SUFFIX)
 
 
-def command_for(item: pytest.Item, mode: str) -> str:
-    """What to type to run this test alone in that record mode, from where pytest was started."""
+def command_for(item: pytest.Item, mode: str, flags: Sequence[str] = ()) -> str:
+    """What to type to run this test alone in that record mode, from where pytest was started.
+
+    Args:
+        item: the test.
+        mode: the record mode.
+        flags: further ones that it takes.
+    """
     file = os.path.relpath(item.path, item.config.invocation_params.dir)
     test = "::".join([Path(file).as_posix(), *_names(item)])
     quoted = f'"{test}"' if re.fullmatch(r"[\w./:=,@+\[\] -]+", test) else shlex.quote(test)
-    return f"pytest {quoted} --smtp-record-mode {mode}"
+    return " ".join([f"pytest {quoted} --smtp-record-mode {mode}", *map(shlex.quote, flags)])
 
 
 def shown_path(path: Path, root: Path) -> str:

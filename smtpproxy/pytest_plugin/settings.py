@@ -92,6 +92,32 @@ def read_upstream(config: pytest.Config, keywords: Mapping[str, Any], listen: En
     )
 
 
+def recording_flags(config: pytest.Config, keywords: Mapping[str, Any], recorded: str) -> list[str]:
+    """The flags by which a command records the server that is meant here.
+
+    Args:
+        config: has this run's own flags.
+        keywords: the marker's.
+        recorded: the URL that a recording names, which may be anybody's work; it counts where neither the
+            marker nor the configuration file names a server. "" where there is none.
+    """
+    flags: list[str] = []
+    url = config.getoption("--smtp-upstream")
+    if not url and not keywords.get("upstream") and not config.getini("smtp_upstream"):
+        try:
+            upstream = parse_endpoint(recorded, is_listen=False)
+        except ConfigError:
+            url = None
+        else:
+            url = None if upstream.is_embedded else str(upstream)
+    for flag, value in (
+        ("--smtp-upstream", url),
+        ("--smtp-upstream-ca", config.getoption("--smtp-upstream-ca")),
+    ):
+        flags += [flag, str(value)] if value else []
+    return flags
+
+
 def read_upstream_ca(config: pytest.Config, keywords: Mapping[str, Any]) -> Path | None:
     """The PEM file to trust; flags are relative to where pytest was started, all else to rootdir."""
     flag = config.getoption("--smtp-upstream-ca")

@@ -1,5 +1,6 @@
 """The fixture smtp_cassette in each record mode: what is played, what is recorded, what is saved."""
 
+import shlex
 import socket
 
 import pytest
@@ -58,15 +59,76 @@ smtp_cassette.assert_all_played()
 
 
 def test_without_a_recording_it_says_how_to_make_one(suite: pytest.Pytester) -> None:
+    told = [
+        f"{PATH}: there is no recording for this test yet; this makes it:",
+        f"    {COMMAND.format('once')}",
+    ]
     write(suite, "send(smtp_cassette)")
     result = run(suite)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [f"*{PATH}: there is no recording for this test yet; this makes it:", f"    {COMMAND.format('once')}"]
-    )
+    result.assert_outcomes(failed=1)
+    refused = "*SMTPConnectError: (421, b'4.3.2 smtpproxy: there is no recording for this test yet')"
+    result.stdout.fnmatch_lines([refused, "*smtp cassette*", *told])
+    write(suite, "try:\n    send(smtp_cassette)\nexcept smtplib.SMTPException:\n    pass")
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(told)
     result.stdout.no_fnmatch_line("*Traceback*")
     result.stdout.no_fnmatch_line("During handling*")
     assert not (suite.path / "replay").exists()
+
+
+def test_only_a_test_that_sends_mail_needs_a_recording(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        test_app=f"""{APP}
+import unittest
+
+@pytest.fixture(autouse=True)
+def app(smtp_cassette, request):
+    request.node.cassette = smtp_cassette
+
+def test_nothing_is_sent(smtp_cassette):
+    assert smtp_cassette.sessions == []
+
+def test_that_skips_itself(smtp_cassette):
+    pytest.skip("not today")
+
+class Test(unittest.TestCase):
+    @unittest.skip("not today")
+    def test_skipped(self): pass
+"""
+    )
+    for mode in ("", "once", "new", "rewrite", "all", ""):
+        run(suite, mode).assert_outcomes(passed=1, skipped=2)
+    assert not (suite.path / "replay").exists()
+    told = "replay/test_app/test_nothing_is_sent.smtp.jsonl: not written: the app said nothing to smtp://*"
+    run(suite, "once").stdout.fnmatch_lines([told])
+
+
+def test_the_command_records_the_same_server(suite: pytest.Pytester) -> None:
+    """Without the flag it would be the sandbox, and nobody would notice."""
+    write(suite, "send(smtp_cassette)")
+    flags = ("--smtp-upstream", "smtps://mx.example.com:465", "--smtp-upstream-ca", "my ca.pem")
+    given = "--smtp-upstream smtps://mx.example.com:465 --smtp-upstream-ca 'my ca.pem'"
+    run(suite, "none", *flags).stdout.fnmatch_lines([f"*{COMMAND.format('once')} {given}"])
+    run(suite, "once").assert_outcomes(passed=1)
+    write(suite, "send(smtp_cassette, 'Other')")
+    run(suite).stdout.fnmatch_lines([f"*{COMMAND.format('rewrite')}"])
+    path = suite.path / PATH
+    sandbox = path.read_text()
+    path.write_text(sandbox.replace('"upstream":"sandbox:"', '"upstream":"smtp://mx.example.com:25"'))
+    recorded = f"*{COMMAND.format('rewrite')} --smtp-upstream smtp://mx.example.com:25"
+    run(suite).stdout.fnmatch_lines([recorded])
+    configure(suite, smtp_upstream="smtp://localhost:2525")
+    run(suite).stdout.fnmatch_lines([f"*{COMMAND.format('rewrite')}"])
+    # What a recording says may be anybody's work, and stands in a line that people paste into a shell.
+    configure(suite)
+    for hostile in ("smtp://x;reboot", "$(reboot)", "smtp://$(reboot)", "\\u001b[2J"):
+        path.write_text(sandbox.replace('"upstream":"sandbox:"', f'"upstream":"{hostile}"'))
+        (line,) = [line for line in run(suite).outlines if "--smtp-record-mode rewrite" in line]
+        command = shlex.split(line.partition("anew:  ")[2])
+        assert command[:4] == ["pytest", "test_app.py::test_it", "--smtp-record-mode", "rewrite"]
+        assert len(command) in (4, 6)
+        assert line.isprintable()
 
 
 def test_what_the_app_says_otherwise_is_shown_step_by_step(suite: pytest.Pytester) -> None:
@@ -273,10 +335,19 @@ except smtplib.SMTPException:
 
 
 def test_a_test_that_says_nothing_has_nothing_to_record(suite: pytest.Pytester) -> None:
-    write(suite, "import socket; socket.create_connection((smtp_cassette.host, smtp_cassette.port)).close()")
+    silent = "import socket; socket.create_connection((smtp_cassette.host, smtp_cassette.port)).close()"
+    write(suite, silent)
     result = run(suite, "once")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines([f"{PATH}: not written: the app said nothing to smtp://127.0.0.1:*"])
+    write(suite, "send(smtp_cassette)")
+    run(suite, "once").assert_outcomes(passed=1)
+    before = (suite.path / PATH).read_bytes()
+    write(suite, silent)
+    result = run(suite, "rewrite")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*nothing was recorded: the app did not connect to smtp://127.0.0.1:*"])
+    result.stdout.fnmatch_lines([f"{PATH}: is as it was: the app said nothing to smtp://127.0.0.1:*"])
+    assert (suite.path / PATH).read_bytes() == before
 
 
 def test_a_connection_that_the_app_keeps_is_saved_as_far_as_it_has_come(suite: pytest.Pytester) -> None:
