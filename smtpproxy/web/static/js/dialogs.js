@@ -7,7 +7,7 @@ const FILTERS = [
   ["from:alice@example.com to:@example.com", "envelope addresses"],
   ['subject:"password reset"', "a message's subject"],
   ["code:5xx enhanced:5.7.*", "replies"],
-  ["is:rejected is:open", "how it ended: delivered, partial, rejected, empty, aborted, failed"],
+  ["is:rejected is:open", "how it ended: delivered, partial, empty…"],
   ["tls:none tls:1.3", "TLS, on either leg"],
   ["verb:AUTH mechanism:PLAIN user:alice", "what the client said"],
   ["finding:bare-lf has:finding", "findings"],
