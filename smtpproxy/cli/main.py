@@ -19,6 +19,7 @@ from smtpproxy.wire.escape import escape
 
 COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "run": ("run", "run", "Run the proxy: relay, record, and show what is said."),
+    "watch": ("watch", "watch", "Watch a running proxy: the live transcript, from anywhere."),
     "sessions": ("sessions", "sessions", "List recorded sessions, newest first."),
     "show": ("show", "show", "Show a session: as a transcript, as its events, or its messages."),
     "export": ("export", "export", "Write sessions to a recording file."),

@@ -7,6 +7,7 @@ from typing import Final
 import click
 
 from smtpproxy.cli.colour import has_colours, paint_line
+from smtpproxy.cli.harmless import harmless_json
 from smtpproxy.cli.options import store_option
 from smtpproxy.cli.recorded import RecordedSession, open_sessions, warn
 from smtpproxy.errors import NotFoundError, RecordingError
@@ -80,19 +81,8 @@ def _show_json(found: list[RecordedSession]) -> None:
     for session in found:
         for line in session.lines():
             # To a program go the recorded octets; a terminal gets the same JSON in harmless characters.
-            data = _harmless_json(line.decode()).encode() if is_terminal else line
+            data = harmless_json(line.decode()).encode() if is_terminal else line
             sys.stdout.buffer.write(data + b"\n")
-
-
-def _harmless_json(line: str) -> str:
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() else _json_escape(c) for c in line)
-
-
-def _json_escape(character: str) -> str:
-    units = character.encode("utf-16-be").hex()
-    return "".join(f"\\u{units[start : start + 4]}" for start in range(0, len(units), 4))
 
 
 def _show_message(found: list[RecordedSession], number: int | None) -> None:
