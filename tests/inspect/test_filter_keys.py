@@ -254,6 +254,7 @@ DATES = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1))
 
 @given(DATES, DATES)
 @example(datetime(2100, 2, 28), datetime(2100, 3, 1))
+@example(datetime(1969, 12, 31, 23, 0, 0, 23), datetime(1969, 12, 31, 23, 0, 0, 23))
 def test_dates_are_those_of_the_calendar(started: datetime, other: datetime) -> None:
     talk = Conversation(started=f"{started.isoformat(timespec='microseconds')}Z")
     assert matches(f"before:{other.isoformat()}", talk.events) is (started < other)

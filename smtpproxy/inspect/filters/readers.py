@@ -158,13 +158,10 @@ def read_network(value: str) -> Callable[[str], bool]:
 def started_seconds(started: str) -> float | None:
     """When a session began, in seconds since 1970; None where that is not known."""
     try:
-        day = _midnight(int(started[:4]), int(started[5:7]), int(started[8:10]))
-        return (
-            day
-            + int(started[11:13]) * 3600
-            + int(started[14:16]) * 60
-            + float(started[17:].removesuffix("Z"))
-        )
+        midnight = _midnight(int(started[:4]), int(started[5:7]), int(started[8:10]))
+        hour, minute, second = int(started[11:13]), int(started[14:16]), float(started[17:].removesuffix("Z"))
+        # Added up in the order of a filter's own dates: the same moment must be the same number.
+        return midnight + (hour * 3600 + minute * 60 + second)
     except ValueError:
         return None
 
