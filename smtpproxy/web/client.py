@@ -192,12 +192,13 @@ class LiveClient:
         try:
             await self._connect()
         except BaseExceptionGroup as group:
-            found = _leaves(group)
+            lost, others = group.split(_LOST)
+            if others is not None:
+                # The user's mistake, a bug, or a cancellation; what was lost beside it matters no more.
+                mistakes = [error for error in _leaves(others) if isinstance(error, SmtpProxyError)]
+                raise (mistakes[0] if mistakes else others) from None
+            found = [] if lost is None else _leaves(lost)
             for error in found:
-                if isinstance(error, SmtpProxyError):
-                    raise error from None
-                if not isinstance(error, _LOST):
-                    raise
                 if isinstance(error, ConnectionRejected):
                     return self._refused(error)
             return _why(found)

@@ -122,9 +122,17 @@ def test_a_restart_loses_nothing_and_doubles_nothing(tmp_path: Path, is_killed: 
                 watch.said(f"connected again to {first.url}\n")
                 second.deliver("four")
                 events += watch.events()
+                assert (watch.stop(signal.SIGINT)[0], watch.errors()) == (0, "")
             assert seqs(events) == list(range(1, len(events) + 1))
             assert [event["n"] for event in events if event["kind"] == "session"] == [0] * 4
-            assert watch.stop(signal.SIGINT)[0] == 0
+
+
+def test_ctrl_c_ends_it_while_it_connects_again(tmp_path: Path) -> None:
+    with Proxy(tmp_path) as proxy, Watch(tmp_path, "--url", proxy.url) as watch:
+        watch.said("watching")
+        proxy.stop()
+        watch.said("is lost")
+        assert (watch.stop(signal.SIGINT), watch.errors()) == ((0, []), "")
 
 
 def test_where_it_began_counts_though_nothing_was_seen(tmp_path: Path) -> None:
