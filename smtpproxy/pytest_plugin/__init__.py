@@ -68,6 +68,9 @@ def pytest_configure(config: pytest.Config) -> None:
             config.stash[REPLAYING] = Replaying(config)
         except SmtpProxyError as error:
             raise pytest.UsageError(in_words_of_pytest(str(error))) from None
+        # The sessions of a recording follow each other: a second one is taken because a first was greylisted.
+        if getattr(config.option, "dist", "") == "load":  # pytest-xdist's, where nothing else was asked for
+            config.option.dist = "loadfile"
     config.addinivalue_line(
         "markers",
         "smtp_proxy(*, upstream, upstream_ca, upstream_insecure, listen): "

@@ -149,11 +149,12 @@ class Cassette(LiveProxy):
             else:
                 return
         except SmtpProxyError as error:
+            words = str(error).replace(str(self.path), self._name)
             if report.passed:
                 report.outcome = "failed"
-                report.longrepr = str(error)
+                report.longrepr = words
             else:
-                report.sections.append((SECTION, str(error)))
+                report.sections.append((SECTION, words))
         else:
             self._tell(report, f"{count} session{'' if count == 1 else 's'}")
 
@@ -194,6 +195,7 @@ class Cassette(LiveProxy):
 def open_cassette(request: pytest.FixtureRequest, *, certs: Path) -> Iterator[Cassette]:
     """The fixture `smtp_cassette`: started, and stopped on leaving; a mistake fails the test in one line."""
     item = request.node
+    path = None
     try:
         keywords = read_marker(item, "smtp_cassette", CASSETTE_KEYS)
         mode = read_mode(item.config)
@@ -206,7 +208,10 @@ def open_cassette(request: pytest.FixtureRequest, *, certs: Path) -> Iterator[Ca
         )
         ready = proxy.start()
     except SmtpProxyError as error:
-        fail(in_words_of_pytest(str(error)))
+        words = str(error)
+        if path is not None:
+            words = words.replace(str(path), shown_path(path, item.config.rootpath))
+        fail(in_words_of_pytest(words))
     try:
         yield Cassette(proxy, ready, item=item, mode=mode, path=path, playing=playing, flags=flags)
     finally:

@@ -43,13 +43,19 @@ class Replaying:
         target = parse_endpoint(url, is_listen=False)
         if not target.host and not target.path:
             raise ConfigError(f"--smtp-replay-to {url}: nothing listens there; name a server")
-        rcpt_to = config.getoption("--smtp-rcpt-to")
+        allowed, rcpt_to = config.getoption("--smtp-allow-rcpt"), config.getoption("--smtp-rcpt-to")
+        # Known before anything is read or played: no test needs to tell it.
+        if not (target.is_loopback or allowed or rcpt_to):
+            raise ConfigError(
+                f"--smtp-replay-to {target} is off this machine, and mail there is real mail: say who may "
+                "get it, with --smtp-rcpt-to YOUR@ADDRESS (all of it) or --smtp-allow-rcpt GLOB (as recorded)"
+            )
         self.plan = Plan(
             target=target,
             is_loopback=target.is_loopback,
             credentials=read_credentials(config),
             envelope=Envelope(
-                allowed=tuple(config.getoption("--smtp-allow-rcpt")),
+                allowed=tuple(allowed),
                 rcpt_to=read_rcpt_to(str(rcpt_to)) if rcpt_to else "",
             ),
             level=config.getoption("--smtp-replay-level"),

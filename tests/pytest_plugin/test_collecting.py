@@ -1,5 +1,6 @@
 """`pytest --smtp-replay-to URL`: recorded sessions are tests of a server."""
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,6 +88,27 @@ def test_one_session_can_be_chosen(suite: pytest.Pytester, serve: Callable[[Sink
     suite.runpytest_inprocess("--smtp-replay-to", serve(Refusing()), test).assert_outcomes(passed=1)
 
 
+def test_under_xdist_the_sessions_of_a_file_stay_in_order(
+    suite: pytest.Pytester, serve: Callable[[Sink], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    files = ("one", "two", "three")
+    for name in files:
+        path = suite.path / "replay" / f"{name}.smtp.jsonl"
+        record(path, *(mail(f"01K{name.upper()}{number}") for number in range(4)))
+    flags = ("-p", "xdist.plugin", "-p", "smtpproxy.pytest_plugin", "-n2", "-v")
+    result = suite.runpytest_subprocess(*flags, "--smtp-replay-to", serve(Sink()), "replay")
+    result.assert_outcomes(passed=12)
+    for name in files:
+        found = [
+            re.fullmatch(rf"\[(gw\d)\].* PASSED replay/{name}\.smtp\.jsonl::(\d)-\S+ *", line)
+            for line in result.outlines
+        ]
+        workers, numbers = zip(*[match.groups() for match in found if match], strict=True)
+        assert len(set(workers)) == 1
+        assert numbers == ("1", "2", "3", "4")
+
+
 def test_the_level_is_the_users(suite: pytest.Pytester, serve: Callable[[Sink], str]) -> None:
     record(suite.path / "replay" / "one.smtp.jsonl", mail("01KB", 551))
     flags = ("--smtp-replay-to", serve(Refusing()), "replay")
@@ -147,7 +169,11 @@ def test_a_server_that_is_not_there(suite: pytest.Pytester) -> None:
 
 def test_nobody_gets_mail_by_accident(suite: pytest.Pytester) -> None:
     record(suite.path / "replay" / "one.smtp.jsonl", mail("01KA"))
-    result = suite.runpytest_inprocess("--smtp-replay-to", "smtp://mx.invalid", "replay")
+    off_machine = ("--smtp-replay-to", "smtp://mx.invalid", "replay")
+    result = suite.runpytest_inprocess(*off_machine)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*smtp://mx.invalid*is off this machine*--smtp-allow-rcpt GLOB*"])
+    result = suite.runpytest_inprocess(*off_machine, "--smtp-allow-rcpt", "*@example.org")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*bob@example.com*--smtp-allow-rcpt*"])
 
