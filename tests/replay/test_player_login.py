@@ -1,6 +1,7 @@
 """Logins in a replay: secrets made anew, in as many rounds as the live server wants, and never shown."""
 
 import base64
+import hmac
 
 import msgspec
 import pytest
@@ -160,6 +161,17 @@ def test_secrets_are_hidden_where_the_server_quotes_them() -> None:
     assert "pencil" not in shown
     assert sent not in shown
     assert "{{secret}} is wrong" in shown
+
+
+def test_proofs_are_hidden_where_the_server_quotes_them() -> None:
+    """CRAM-MD5's digest and its challenge are all that guessing the password takes (RFC 2195 4)."""
+    talk = login("CRAM-MD5", "", "334 PDFAbXg+", "dXNlciAwMTIzNDU2Nzg5", "235 in")
+    digest = hmac.digest(b"pencil", b"<2@mx>", "md5").hex()
+    quoting = f"535 user {digest} is wrong"
+    challenge = f"334 {b64('<2@mx>').decode()}"
+    played = Played(talk, [*HELLO, challenge, quoting, "221 bye"], plan=with_book())
+    assert played.lines[2] == b64(f"user {digest}").decode()
+    assert played.result.steps[3].actual == "535 user {{secret}} is wrong"
 
 
 def test_kept_secrets_are_said_as_they_were_unless_others_are_given() -> None:
