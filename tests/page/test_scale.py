@@ -1,6 +1,7 @@
 """10,000 sessions and a session of 100,000 events: scrolled through without a long task."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ Visit = Callable[..., Page]
 SESSIONS = 10_000
 EVENTS = 100_000
 MAX_TASK_MS = 100
+IMPORTERS = 8
 ROUNDS = 4
 """Other work on the machine makes a long task now and then; what is slow by itself is slow in every round."""
 
@@ -43,17 +45,20 @@ async ([selector, steps]) => {
 """
 
 
-def many_sessions(file: Path) -> None:
-    """One recorded session, 10,000 times, a second apart."""
+def many_sessions(folder: Path) -> list[Path]:
+    """One recorded session, 10,000 times, a second apart, in several files."""
     lines = (LIBRARY / "sandbox-accepted.smtp.jsonl").read_text().splitlines()
     own_id = msgspec.json.decode(lines[0])["session"]
     started = msgspec.json.decode(lines[0])["started"]
     text = "\n".join(lines) + "\n"
-    with file.open("w") as out:
-        for number in range(SESSIONS):
-            hours, rest = divmod(number, 3600)
-            at = f"2026-11-20T{hours:02}:{rest // 60:02}:{rest % 60:02}.000000Z"
-            out.write(text.replace(own_id, f"S{number:06}").replace(started, at))
+    files = [folder / f"many-{number}.smtp.jsonl" for number in range(IMPORTERS)]
+    for share, file in enumerate(files):
+        with file.open("w") as out:
+            for number in range(share, SESSIONS, IMPORTERS):
+                hours, rest = divmod(number, 3600)
+                at = f"2026-11-20T{hours:02}:{rest // 60:02}:{rest % 60:02}.000000Z"
+                out.write(text.replace(own_id, f"S{number:06}").replace(started, at))
+    return files
 
 
 def long_session(file: Path) -> None:
@@ -93,11 +98,12 @@ def long_session(file: Path) -> None:
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedProxy]:
     folder = tmp_path_factory.mktemp("crowded")
-    many, long = folder / "many.smtp.jsonl", folder / "long.smtp.jsonl"
-    many_sessions(many)
-    long_session(long)
+    files = [*many_sessions(folder), folder / "long.smtp.jsonl"]
+    long_session(files[-1])
     with WatchedProxy(folder) as proxy:
-        proxy.take(many, long)
+        # An import pauses after each session, to let a proxy write: several take less time than one.
+        with ThreadPoolExecutor(IMPORTERS) as threads:
+            list(threads.map(proxy.take, files))
         yield proxy
 
 
