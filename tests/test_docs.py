@@ -72,7 +72,7 @@ def test_flags_in_the_docs_exist() -> None:
         for page in PAGES
         for flag in re.findall(r"smtpproxy [a-z]+[^\n`]*?(--[a-z-]+)", page.read_text())
     }
-    commands = ["run", "sessions", "show", "export", "import", "replay", "mock", "ca", "trust"]
+    commands = ["run", "watch", "sessions", "show", "export", "import", "replay", "mock", "ca", "trust"]
     known = "".join(
         subprocess.run(
             [sys.executable, "-m", "smtpproxy", command, "--help"],
