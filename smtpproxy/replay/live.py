@@ -21,6 +21,7 @@ from smtpproxy.wire.replies import parse_reply_line
 
 CLOSE_TIMEOUT_S: Final = 2.0
 """For what need not come: a reply that was not recorded, or that the server ends the connection as it did."""
+RECORD_AGAIN: Final = "if that is right, record the session again"
 
 T = TypeVar("T")
 Part: TypeAlias = Generator[Ask, Told, T]
@@ -168,7 +169,7 @@ class Live:
             self._last_at = told.at
             self._take_note(step, raw)
             text = "this was answered, which it was not when recorded"
-            self._ledger.differs(step, "extra-reply", text, actual=shown(raw))
+            self._ledger.differs(step, "extra-reply", text, actual=shown(raw), fix=RECORD_AGAIN)
         else:
             self._ledger.note(step, "not answered, as when it was recorded")
 

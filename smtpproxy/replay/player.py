@@ -9,7 +9,7 @@ from typing import Final
 
 from smtpproxy.replay.comparison import shown
 from smtpproxy.replay.exchange import Connect, Connected, Exchange, Gone, Hear, Heard, Pause, Silent
-from smtpproxy.replay.live import CLOSE_TIMEOUT_S, Part, code_in
+from smtpproxy.replay.live import CLOSE_TIMEOUT_S, RECORD_AGAIN, Part, code_in
 from smtpproxy.replay.login import Logins
 from smtpproxy.replay.plan import Plan, login_steps
 from smtpproxy.replay.results import SessionResult
@@ -180,7 +180,8 @@ class _Player(Logins):
                 self._ledger.differs(step, "reply", text, expected=shown(recorded.raw), actual=actual)
                 continue
             text = f"event {recorded.n} is the reply to no step of this leg, and none like it came"
-            self._ledger.differs(step, "missing-reply", text, expected=shown(recorded.raw))
+            expected = shown(recorded.raw)
+            self._ledger.differs(step, "missing-reply", text, expected=expected, fix=RECORD_AGAIN)
             if isinstance(told, Gone):
                 self._leave(step, told)
             return

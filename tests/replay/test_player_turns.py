@@ -107,3 +107,4 @@ def test_what_a_server_does_not_say_unasked_any_more_is_a_difference() -> None:
     played = Played(talk, ["220 mx", OFFERS, "250 ok", SILENT, "221 bye"])
     text = f"event {unasked} is the reply to no step of this leg, and none like it came"
     assert played.differences == [(3, "missing-reply", text)]
+    assert played.result.differences[0].fix == "if that is right, record the session again"
