@@ -41,7 +41,7 @@ OVERRUN_FACTOR: Final = 16
 RETRY_MIN_S: Final = 0.05
 RETRY_MAX_S: Final = 1.0
 TIDY_RETRY_S: Final = 60.0
-QUIET_S: Final = 0.1
+QUIET_S: Final = 0.3
 """Nothing to write for so long is a quiet time."""
 LOOK_S: Final = 60.0
 """How often another process's imports are looked for while nothing is written."""
