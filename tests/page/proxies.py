@@ -21,7 +21,7 @@ class WatchedProxy:
         self._folder = folder
         self._listen = "smtp://127.0.0.1:0"
         self._web = "127.0.0.1:0"
-        self._store = folder / "log.db"
+        self.store = folder / "log.db"
 
     def __enter__(self) -> "WatchedProxy":
         self.start()
@@ -32,7 +32,7 @@ class WatchedProxy:
 
     def start(self) -> None:
         """Start it, on the ports that it had before."""
-        flags = ("--listen", self._listen, "--web", self._web, "--store", str(self._store))
+        flags = ("--listen", self._listen, "--web", self._web, "--store", str(self.store))
         self._running = Running(
             self._folder, "--json", *flags, "--certs", str(self._folder / "certs"), command=("run",)
         )
@@ -49,13 +49,13 @@ class WatchedProxy:
 
     def forget(self) -> None:
         """Remove its log, while it is stopped."""
-        for file in self._folder.glob(f"{self._store.name}*"):
+        for file in self._folder.glob(f"{self.store.name}*"):
             file.unlink()
 
     def take(self, *recordings: Path) -> None:
         """Import recordings into its log, beside the running proxy."""
         subprocess.run(
-            [sys.executable, "-m", "smtpproxy", "import", "--store", self._store, *recordings],
+            [sys.executable, "-m", "smtpproxy", "import", "--store", self.store, *recordings],
             cwd=self._folder,
             env=clean_environment(self._folder, {}),
             check=True,

@@ -1,13 +1,18 @@
 """10,000 sessions and a session of 100,000 events: scrolled through without a long task."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import pytest
+import trio
 
+from smtpproxy.recording.codec import UnknownEvent, decode, encode
+from smtpproxy.session.events import AnyEvent
+from smtpproxy.store.log import open_log
 from tests.page.browsing import Page, expect
 from tests.page.conftest import LIBRARY
 from tests.page.proxies import WatchedProxy, mail
@@ -15,10 +20,10 @@ from tests.page.proxies import WatchedProxy, mail
 pytestmark = pytest.mark.slow
 
 Visit = Callable[..., Page]
+Recorded: TypeAlias = tuple[bytes, AnyEvent]
 SESSIONS = 10_000
 EVENTS = 100_000
 MAX_TASK_MS = 100
-IMPORTERS = 8
 ROUNDS = 4
 """Other work on the machine makes a long task now and then; what is slow by itself is slow in every round."""
 
@@ -45,65 +50,70 @@ async ([selector, steps]) => {
 """
 
 
-def many_sessions(folder: Path) -> list[Path]:
-    """One recorded session, 10,000 times, a second apart, in several files."""
-    lines = (LIBRARY / "sandbox-accepted.smtp.jsonl").read_text().splitlines()
-    own_id = msgspec.json.decode(lines[0])["session"]
-    started = msgspec.json.decode(lines[0])["started"]
-    text = "\n".join(lines) + "\n"
-    files = [folder / f"many-{number}.smtp.jsonl" for number in range(IMPORTERS)]
-    for share, file in enumerate(files):
-        with file.open("w") as out:
-            for number in range(share, SESSIONS, IMPORTERS):
-                hours, rest = divmod(number, 3600)
-                at = f"2026-11-20T{hours:02}:{rest // 60:02}:{rest % 60:02}.000000Z"
-                out.write(text.replace(own_id, f"S{number:06}").replace(started, at))
-    return files
+def many_sessions() -> Iterator[list[Recorded]]:
+    """One recorded session, 10,000 times, a second apart."""
+    text = (LIBRARY / "sandbox-accepted.smtp.jsonl").read_text()
+    first = msgspec.json.decode(text.partition("\n")[0])
+    for number in range(SESSIONS):
+        hours, rest = divmod(number, 3600)
+        at = f"2026-11-20T{hours:02}:{rest // 60:02}:{rest % 60:02}.000000Z"
+        lines = text.replace(first["session"], f"S{number:06}").replace(first["started"], at)
+        yield [recorded(line.encode()) for line in lines.splitlines()]
 
 
-def long_session(file: Path) -> None:
-    """One session that says NOOP again and again."""
-    common = {"session": "L1"}
-    events: list[dict[str, Any]] = [
-        {
-            "kind": "session",
-            "t": 0.0,
-            "format": 1,
-            "started": "2026-11-21T00:00:00.000000Z",
-            "route": "default",
-            "client": "192.0.2.1:50000",
-            "upstream": "sandbox:",
-            "proxy": "smtpproxy",
-        }
-    ]
-    for number in range((EVENTS - 2) // 2):
-        t = number / 1000
-        n = 1 + 2 * number
-        said = {
-            "from": "client",
-            "to": "server",
-            "raw": f"NOOP {number}\r\n",
-            "verb": "NOOP",
-            "group": number + 1,
-        }
-        answer = {"from": "server", "to": "client", "raw": "250 2.0.0 Ok\r\n", "code": 250, "answers": n}
-        events.append({"kind": "command", "t": t, **said})
-        events.append({"kind": "reply", "t": t + 0.0004, **answer})
-    events.append({"kind": "end", "t": 60.0, "outcome": "empty", "reason": "quit"})
-    with file.open("wb") as out:
-        for n, event in enumerate(events):
-            out.write(msgspec.json.encode({"kind": event["kind"], "n": n, **common, **event}) + b"\n")
+def long_session() -> Iterator[Recorded]:
+    """One session that says NOOP again and again, 100,000 events of it."""
+    start: dict[str, Any] = {
+        "format": 1,
+        "started": "2026-11-21T00:00:00.000000Z",
+        "route": "default",
+        "proxy": "smtpproxy",
+    }
+    ends = {"client": "192.0.2.1:50000", "upstream": "sandbox:"}
+    yield event(0, 0.0, kind="session", **start, **ends)
+    noop = {"from": "client", "to": "server", "verb": "NOOP"}
+    answer: dict[str, Any] = {"from": "server", "to": "client", "raw": "250 2.0.0 Ok\r\n", "code": 250}
+    for n in range(1, EVENTS - 1, 2):
+        yield event(n, n / 2000, kind="command", **noop, raw=f"NOOP {n}\r\n", group=n)
+        yield event(n + 1, n / 2000 + 0.0004, kind="reply", **answer, answers=n)
+    yield event(EVENTS - 1, 60.0, kind="end", outcome="empty", reason="quit")
+
+
+def event(n: int, t: float, *, kind: str, **fields: object) -> Recorded:
+    """A line of the long session."""
+    return recorded(msgspec.json.encode({"kind": kind, "n": n, "session": "L1", "t": t, **fields}))
+
+
+def recorded(line: bytes) -> Recorded:
+    """A line and what it says."""
+    said = decode(line)
+    assert not isinstance(said, UnknownEvent)
+    return line, said
+
+
+async def fill(store: Path) -> None:
+    """Record it all. An import would do, and would take minutes: it pauses to let others write."""
+    async with open_log(store, encode=encode) as log:
+        for lines in (*many_sessions(), *batched(long_session(), 1000)):
+            for line, said in lines:
+                log.append(line, said)
+            await log.wait_until_ready()
+
+
+def batched(lines: Iterable[Recorded], size: int) -> Iterator[list[Recorded]]:
+    """The lines in lists of that size."""
+    all_lines = iter(lines)
+    while some := list(islice(all_lines, size)):
+        yield some
 
 
 @pytest.fixture(scope="module")
 def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WatchedProxy]:
-    folder = tmp_path_factory.mktemp("crowded")
-    files = [*many_sessions(folder), folder / "long.smtp.jsonl"]
-    long_session(files[-1])
-    with WatchedProxy(folder) as proxy:
-        # An import pauses after each session, to let a proxy write: several take less time than one.
-        with ThreadPoolExecutor(IMPORTERS) as threads:
-            list(threads.map(proxy.take, files))
+    proxy = WatchedProxy(tmp_path_factory.mktemp("crowded"))
+    # In a thread of its own: where Playwright runs, signals are another loop's.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(trio.run, fill, proxy.store).result()
+    with proxy:
         yield proxy
 
 
