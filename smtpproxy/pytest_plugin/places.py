@@ -57,10 +57,8 @@ def shown_path(path: Path, root: Path) -> str:
 def _names(item: pytest.Item) -> list[str]:
     """The test's name and its classes', as in its node id (where pytest-xdist may have put a group)."""
     chain = item.listchain()
-    inner = [
-        node.name for node in chain if not isinstance(node, pytest.File | pytest.Directory | pytest.Session)
-    ]
-    return inner or [item.name]
+    file = max((at for at, node in enumerate(chain) if isinstance(node, pytest.File)), default=-2)
+    return [node.name for node in chain[file + 1 :]]
 
 
 def _relative(path: Path, root: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from smtpproxy.endpoints import Endpoint
+from smtpproxy.errors import RecordingError
 from smtpproxy.pytest_plugin.places import shown_path
 from smtpproxy.recording.files import index_recording
 from smtpproxy.replay.credentials import CredentialBook
@@ -122,10 +123,21 @@ def load_playing(
         root: reports name the file as it is seen from there.
 
     Raises:
-        RecordingError: it cannot be read, or is broken; names file and line.
+        RecordingError: it cannot be read, or is broken, or ends where the app would wait for ever; names
+            file and line.
         ConfigError, ReplayError: as for Playing.
     """
     name = shown_path(path, root)
     scripts = [script_of(session, "client") for session in index_recording(path)]
+    for script in scripts:
+        last = script.steps[-1]
+        # No end was recorded: the server was silent for no longer than the recording went on.
+        if not script.reason and not last.replies:
+            raise RecordingError(
+                name,
+                script.line,
+                f"session {script.session} was cut short before step {last.number} was answered: "
+                "the app would wait for that reply; record it again",
+            )
     named = [msgspec.structs.replace(script, source=name) for script in scripts]
     return Playing(named, match, credentials)

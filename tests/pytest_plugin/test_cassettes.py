@@ -401,6 +401,22 @@ def test_a_broken_recording_is_named_with_its_line(suite: pytest.Pytester) -> No
         assert path.read_bytes() == broken
 
 
+def test_a_recording_that_ends_before_a_reply_does_not_keep_the_app_waiting(suite: pytest.Pytester) -> None:
+    write(suite, "send(smtp_cassette)")
+    run(suite, "once").assert_outcomes(passed=1)
+    path = suite.path / PATH
+    lines = path.read_text().splitlines(keepends=True)
+    said = next(at for at, line in enumerate(lines) if '"verb":"RCPT"' in line)
+    path.write_text("".join(lines[: said + 1]))
+    result = run(suite)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([f"{PATH}:1: session * was cut short before step 4 was answered: *"])
+    path.write_text("".join(lines[: said + 2]))
+    result = run(suite)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*the app said data, and nothing more was recorded"])
+
+
 def test_no_password_is_in_the_file(suite: pytest.Pytester) -> None:
     write(
         suite,

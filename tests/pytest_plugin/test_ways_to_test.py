@@ -171,10 +171,13 @@ def test_it():
     result.stdout.no_fnmatch_line("*smtp cassette*")
 
 
-def test_it_is_loaded_by_the_oldest_pytest_too() -> None:
-    # What pytest 8.0 does not name yet; a plugin that cannot be imported ends every run there is.
-    program = "import pytest; del pytest.TerminalReporter; import smtpproxy.pytest_plugin"
-    subprocess.run([sys.executable, "-c", program], check=True)
+def test_older_versions_of_pytest_have_fewer_names(suite: pytest.Pytester) -> None:
+    """pytest 7.4 and 8.0 miss one or both; a plugin that cannot be imported ends every run there is."""
+    suite.makepyfile(test_app=UNITTEST)
+    program = "import pytest; del pytest.TerminalReporter, pytest.Directory; raise SystemExit(pytest.main())"
+    flags = ["-p", "no:cacheprovider", "--smtp-record-mode=once"]
+    subprocess.run([sys.executable, "-c", program, *flags], check=True, cwd=suite.path)
+    assert (suite.path / "replay" / "test_app" / "TestMail.test_invitation.smtp.jsonl").exists()
 
 
 def test_options_and_fixtures_are_told_by_pytest(suite: pytest.Pytester) -> None:
