@@ -149,6 +149,8 @@ class Live:
                 self._end(step)
             case Silent():
                 self._ledger.note(step, f"no reply within {told.seconds:g} s")
+                if step.kind == "connect" and not self._is_tls:
+                    self._ledger.note(step, "a server that says nothing may wait for TLS: smtps:// begins it")
                 self._end(step)
             case Gone():
                 self._leave(step, told)

@@ -130,12 +130,12 @@ class Upgrades(Live):
             )
 
     def _tell_extra_upgrade(self, step: Step) -> None:
-        if not self._has_told_upgrade:
-            self._has_told_upgrade = True
-            self._ledger.differs(
-                step,
-                "tls",
-                "extra upgrade: the connection is encrypted, and was not when it was recorded",
-                expected="clear text",
-                actual="TLS",
-            )
+        if self._has_told_upgrade:
+            return
+        self._has_told_upgrade = True
+        text = "extra upgrade: the connection is encrypted, and was not when it was recorded"
+        if self._rules.rule_for(step, None).ignore:
+            self._ledger.note(step, text)
+            return
+        fix = self._rules.fix(None, step, '"ignore":true')
+        self._ledger.differs(step, "tls", text, expected="clear text", actual="TLS", fix=fix)

@@ -2,10 +2,11 @@
 
 import pytest
 
+from smtpproxy.recording.overrides import Overrides, ReplayHeader, ReplyRule
 from smtpproxy.replay.exchange import Gone
 from smtpproxy.session.events import TlsInfo
 from tests.conversation import Conversation
-from tests.replay.playing import Answer, Played, plan_for
+from tests.replay.playing import SILENT, Answer, Played, plan_for, script_of
 
 EHLO, EHLO_TLS = "250-mx\n250 STARTTLS", "250-mx\n250 AUTH PLAIN"
 
@@ -34,6 +35,24 @@ def test_starttls_as_recorded() -> None:
     played = Played(upgraded(), ["220 mx", EHLO, "220 go", EHLO_TLS, "250 ok", "221 bye"])
     assert played.lines == ["EHLO app", "STARTTLS", "<TLS>", "EHLO app", "MAIL FROM:<a@b>", "QUIT"]
     assert played.result.status == "same"
+
+
+def test_an_extra_upgrade_is_allowed_by_a_rule_for_the_connection() -> None:
+    answers: list[Answer] = ["220 mx", EHLO, "250 ok", "221 bye"]
+    told = Played(plain(), answers, plan=plan_for("smtps://mx.example.com"))
+    (difference,) = told.result.differences
+    assert '{"verb":"connect","ignore":true}' in difference.fix
+    rule = ReplyRule(verb="connect", ignore=True)
+    script = script_of(plain(), overrides=Overrides(replay=ReplayHeader(steps=(rule,))))
+    allowed = Played(script, answers, plan=plan_for("smtps://mx.example.com"))
+    assert allowed.result.status == "same"
+    assert allowed.result.steps[0].notes[0].startswith("extra upgrade")
+
+
+def test_a_server_that_waits_for_tls_is_told() -> None:
+    played = Played(plain(), [SILENT])
+    assert played.result.steps[0].notes[-1].endswith("may wait for TLS: smtps:// begins it")
+    assert not any("TLS" in note for note in Played(plain(), ["220 mx", SILENT]).result.steps[1].notes)
 
 
 def test_starttls_that_is_refused_is_a_missing_upgrade_and_the_session_goes_on() -> None:
