@@ -19,6 +19,7 @@ BUILD = Path(__file__).parents[2] / "build" / "page"
 LIBRARY = Path(__file__).parents[2] / "replay"
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
+TALL = {"width": 1280, "height": 5000}
 PATIENCE_MS = 15_000
 
 
@@ -65,9 +66,11 @@ def visit(browser: "Browser") -> Iterator[Callable[..., "Page"]]:
     contexts = []
     problems: list[str] = []
 
-    def open_page(url: str, *, is_dark: bool = False, is_phone: bool = False) -> "Page":
+    def open_page(
+        url: str, *, is_dark: bool = False, is_phone: bool = False, is_tall: bool = False
+    ) -> "Page":
         context = browser.new_context(
-            viewport=PHONE if is_phone else WIDE,  # type: ignore[arg-type]
+            viewport=PHONE if is_phone else TALL if is_tall else WIDE,  # type: ignore[arg-type]
             color_scheme="dark" if is_dark else "light",
         )
         context.set_default_timeout(PATIENCE_MS)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.page.browsing import Page, expect
+from tests.page.conftest import LIBRARY
 from tests.page.proxies import WatchedProxy, mail
 
 Visit = Callable[..., Page]
@@ -111,3 +112,29 @@ def test_the_view_stays_while_sessions_come_in_above(library: WatchedProxy, visi
     button.click()
     expect(page.locator(".row-subject").first).to_have_text("Above")
     expect(button).to_be_hidden()
+
+
+def test_rows_put_together_live_are_those_of_the_log(own_proxy: WatchedProxy, visit: Visit) -> None:
+    page = visit(own_proxy.url, is_tall=True)
+    expect(page.locator("#live-text")).to_have_text("live")
+    recordings = sorted(LIBRARY.glob("*.smtp.jsonl"))
+
+    # Every kind of session that there is a recording of, event by event.
+    own_proxy.take(*recordings)
+
+    expect(page.locator(".row")).to_have_count(_count(own_proxy))
+    expect(page.locator(".row-subject", has_text="…")).to_have_count(0)
+    live = page.locator(".row").all_inner_texts()
+    page.reload()
+    expect(page.locator(".row")).to_have_count(len(live))
+    expect(page.locator(".row-subject", has_text="…")).to_have_count(0)
+    assert page.locator(".row").all_inner_texts() == live
+
+
+def _count(proxy: WatchedProxy) -> int:
+    """How many sessions a list has, by the API."""
+    listed = proxy.api("/sessions?limit=500")
+    assert isinstance(listed, dict)
+    count = len(listed["sessions"])
+    assert count >= len(list(LIBRARY.glob("*.smtp.jsonl")))
+    return count
