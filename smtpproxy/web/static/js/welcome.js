@@ -11,6 +11,7 @@ export function welcome(state, isEmpty) {
     { class: "welcome", "aria-label": "Getting started" },
     h("h2", {}, isEmpty ? "Waiting for mail" : "Pick a session"),
     h("p", {}, isEmpty ? "Point the app at this address. What it says appears here while it says it." : "Each row is one connection of the app. Press j and k to walk through them, ? for all keys."),
+    state.store ? null : h("p", { class: "bad" }, "Nothing is recorded (--store none): sessions are listed while this page is open, and cannot be looked into."),
     h(
       "table",
       { class: "routes" },
