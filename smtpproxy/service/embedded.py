@@ -127,7 +127,7 @@ class EmbeddedProxy:
         It waits until what lies in sockets is read, and for nothing that a client is yet to say; where a QUIT
         was answered, also for the end of that session. After `stop` it is the whole of what was recorded.
         """
-        return self.call(self._settle) if self._thread.is_alive() else self._log.sessions()
+        return self._look(waits_for_ends=True)
 
     def wait_until(
         self, finds: Callable[[dict[str, list[bytes]]], Answer | None], timeout_s: float
@@ -135,12 +135,16 @@ class EmbeddedProxy:
         """Look at what is recorded whenever that grows, until `finds` finds something or time is over."""
         deadline = time.monotonic() + timeout_s
         while True:
-            sessions = self.recorded()
+            # An end that is waited for comes like all else: nothing here takes longer than was asked.
+            sessions = self._look(waits_for_ends=False)
             found = finds(sessions)
             left_s = deadline - time.monotonic()
             if found is not None or left_s <= 0 or not self._thread.is_alive():
                 return found
             self.call(self._log.wait_for_more, sum(map(len, sessions.values())), left_s)
+
+    def _look(self, *, waits_for_ends: bool) -> dict[str, list[bytes]]:
+        return self.call(self._settle, waits_for_ends) if self._thread.is_alive() else self._log.sessions()
 
     # ---- the thread
 
@@ -164,11 +168,12 @@ class EmbeddedProxy:
             mock=self._mock,
         )
 
-    async def _settle(self) -> dict[str, list[bytes]]:
+    async def _settle(self, waits_for_ends: bool) -> dict[str, list[bytes]]:
         # Sockets that can be read are read before the loop idles, and what is read is recorded in one go.
         with trio.move_on_after(SETTLE_TIMEOUT_S):
             await trio.testing.wait_all_tasks_blocked()
-        await self._log.wait_for_ends(END_TIMEOUT_S)
+        if waits_for_ends:
+            await self._log.wait_for_ends(END_TIMEOUT_S)
         return self._log.sessions()
 
     def _ask_to_stop(self) -> None:

@@ -176,6 +176,8 @@ def test_a_session_that_the_client_has_ended_has_its_outcome(suite: pytest.Pytes
 import smtplib, socket, threading
 import pytest
 
+closing = threading.Event()
+
 @pytest.fixture
 def slow_to_close():
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -186,7 +188,7 @@ def slow_to_close():
                 for line in said:
                     connection.sendall(b"221 bye\\r\\n" if line == b"QUIT\\r\\n" else b"250 mx\\r\\n")
                     if line == b"QUIT\\r\\n":
-                        threading.Event().wait(0.2)
+                        closing.wait(10)
                         return
         thread = threading.Thread(target=serve)
         thread.start()
@@ -201,6 +203,11 @@ def far_away(slow_to_close, request):
 def test_it(far_away):
     with smtplib.SMTP(far_away.host, far_away.port, timeout=10) as client:
         client.ehlo()
+    seen = []
+    with pytest.raises(AssertionError, match="as waited for in 0 s"):
+        far_away.wait_for(lambda session: seen.append(session.outcome), timeout=0)
+    assert seen == ["open"]
+    threading.Timer(0.1, closing.set).start()
     assert (far_away.sessions[0].outcome, far_away.sessions[0].reason) == ("empty", "quit")
 """
     )
