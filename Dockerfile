@@ -1,4 +1,5 @@
 # The proxy in a container: docker build -t smtpproxy . && docker run -p 127.0.0.1:1025:1025 -v smtpproxy:/data smtpproxy
+# With the page, which wants a token off its own loopback: -p 127.0.0.1:8025:8025 -e SMTPPROXY_WEB=0.0.0.0:8025 -e SMTPPROXY_WEB_TOKEN=…
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY . .
@@ -12,7 +13,7 @@ RUN pip install --no-cache-dir --no-index --find-links /wheels smtpproxy && rm -
 USER smtpproxy
 # Recordings and the CA; both must outlive the container.
 VOLUME /data
-EXPOSE 1025
+EXPOSE 1025 8025
 STOPSIGNAL SIGTERM
 # All addresses *inside* the container: who can reach the port is decided by docker run's -p.
 ENTRYPOINT ["smtpproxy"]
