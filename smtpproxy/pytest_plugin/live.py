@@ -68,12 +68,15 @@ class LiveProxy:
         """
         __tracebackhide__ = True
 
+        sessions: list[Conversation] = []
+
         def find(recorded: dict[str, list[bytes]]) -> Conversation | None:
-            return next((session for session in self._conversations(recorded) if predicate(session)), None)
+            sessions[:] = self._conversations(recorded)
+            return next((session for session in sessions if predicate(session)), None)
 
         found = self._proxy.wait_until(find, timeout)
         if found is None:
-            there = "".join(map(repr, self.sessions)) or "there was no session"
+            there = "".join(map(repr, sessions)) or "there was no session"
             raise AssertionError(f"no session was as waited for in {timeout:g} s:\n{there}")
         return found
 
