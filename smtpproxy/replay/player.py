@@ -51,7 +51,9 @@ class _Player(Logins):
         position = 1
         while position < len(steps):
             position = yield from self._play_from(position)
-        if self._ended_by is None:
+        # Behind a 421 it is for the server to close too (RFC 5321 3.8).
+        is_leaving = self._ended_by is steps[-1] and self._last_code == 421 and not self._is_gone
+        if self._ended_by is None or is_leaving:
             yield from self._await_close()
         return self._ledger.result(duration_s=self._last_at - told.at)
 

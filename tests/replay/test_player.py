@@ -308,8 +308,9 @@ def test_a_421_is_the_end() -> None:
 
 def test_a_recorded_421_is_as_recorded() -> None:
     talk = hello().client("MAIL FROM:<a@b>").server("421 too many").end("rejected", reason="server-eof")
-    played = Played(talk, ["220 mx", "250-mx\n250-PIPELINING\n250 CHUNKING", "421 too many"])
+    played = Played(talk, ["220 mx", "250-mx\n250-PIPELINING\n250 CHUNKING", "421 too many", CLOSED])
     assert played.result.status == "same"
+    assert played.timeouts[-1] == 2.0  # it is the server that closes, as it was
 
 
 def test_a_greeting_that_refuses_leaves_only_quit() -> None:
