@@ -4,11 +4,13 @@ from typing import Final
 
 import trio
 
-from smtpproxy.session.events import AnyEvent, End, Reply
+from smtpproxy.endpoints import Endpoint
+from smtpproxy.session.events import AnyEvent, End, Reply, SessionStarted
 from smtpproxy.store.memory import NullLog
 
 SERVICE_CLOSING: Final = 221
 """The reply to QUIT (RFC 5321 4.1.1.10)."""
+_EMBEDDED: Final = frozenset(str(Endpoint(scheme=scheme)) for scheme in ("sandbox", "mock"))
 
 
 class KeptLog(NullLog):
@@ -20,6 +22,7 @@ class KeptLog(NullLog):
         """Appended since the start."""
         self._lines: dict[str, list[bytes]] = {}
         self._news = trio.Event()
+        self._relayed: set[str] = set()
         self._leaving: set[str] = set()
 
     def wants_events(self) -> bool:
@@ -30,8 +33,10 @@ class KeptLog(NullLog):
         """Keep the next event of its session, and hand it to whoever watches."""
         self._lines.setdefault(event.session, []).append(line)
         self.events += 1
-        if isinstance(event, Reply) and event.to == "client" and event.code == SERVICE_CLOSING:
-            self._leaving.add(event.session)
+        if isinstance(event, SessionStarted) and event.upstream not in _EMBEDDED:
+            self._relayed.add(event.session)
+        elif isinstance(event, Reply) and event.to == "client" and event.code == SERVICE_CLOSING:
+            self._leaving |= {event.session} & self._relayed
         elif isinstance(event, End):
             self._leaving.discard(event.session)
         self._news.set()
@@ -44,6 +49,7 @@ class KeptLog(NullLog):
     async def wait_for_ends(self, timeout_s: float) -> None:
         """Return when each session has ended whose client was told goodbye (221), or the time is over.
 
+        Only where a server has to close it: one that we answer ourselves ends when its client closes.
         One that does not end in time is not waited for again.
         """
         with trio.move_on_after(timeout_s):
