@@ -27,6 +27,11 @@ _PAGE: Final = """<!doctype html>
 """
 
 
+def _page(said: str, status: int = 200) -> HTMLResponse:
+    # A form on a page with no-referrer is sent with `Origin: null`, which is nobody's.
+    return HTMLResponse(_PAGE.format(said=said), status, {"referrer-policy": "same-origin"})
+
+
 def login_router(access: Access) -> APIRouter:
     """GET and POST /login."""
     router = APIRouter(include_in_schema=False)
@@ -35,7 +40,7 @@ def login_router(access: Access) -> APIRouter:
 
     @router.get("/login")
     async def ask() -> HTMLResponse:
-        return HTMLResponse(_PAGE.format(said="The token is what --web-token says."))
+        return _page("The token is what --web-token says.")
 
     @router.post("/login")
     async def take(request: Request) -> Response:
@@ -44,7 +49,7 @@ def login_router(access: Access) -> APIRouter:
         async with one_by_one:
             if not access.is_token(given):
                 await trio.sleep(WRONG_PAUSE_S)
-                return HTMLResponse(_PAGE.format(said="That is not the token."), 401)
+                return _page("That is not the token.", 401)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(access.cookie_name, access.cookie_value, httponly=True, samesite="strict", path="/")
         return answer

@@ -17,7 +17,8 @@ DEADLINE_S = 30.0
 class WatchedProxy:
     """`smtpproxy run` with its page, in a folder; its ports stay the same when it is started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *flags: str) -> None:
+        self._flags = flags
         self._folder = folder
         self._listen = "smtp://127.0.0.1:0"
         self._web = "127.0.0.1:0"
@@ -34,7 +35,13 @@ class WatchedProxy:
         """Start it, on the ports that it had before."""
         flags = ("--listen", self._listen, "--web", self._web, "--store", str(self.store))
         self._running = Running(
-            self._folder, "--json", *flags, "--certs", str(self._folder / "certs"), command=("run",)
+            self._folder,
+            "--json",
+            *flags,
+            *self._flags,
+            "--certs",
+            str(self._folder / "certs"),
+            command=("run",),
         )
         ready, self.port = self._running.ready()
         self.url: str = ready["web"]

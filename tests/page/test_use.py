@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.page.browsing import Page, Route, expect
-from tests.page.proxies import WatchedProxy, mail
+from tests.page.proxies import WatchedProxy, invoice, mail
 
 Visit = Callable[..., Page]
 
@@ -161,3 +162,19 @@ def test_on_a_phone_there_is_one_pane_at_a_time(own_proxy: WatchedProxy, visit: 
         assert page.evaluate("document.documentElement.scrollWidth") == 360
     page.get_by_role("link", name="Back to the list").click()
     expect(page.locator(".row")).to_be_visible()
+
+
+def test_where_a_token_is_needed_it_is_asked_for_once(tmp_path: Path, visit: Visit) -> None:
+    with WatchedProxy(tmp_path, "--web-token", "open-sesame-1147") as proxy:
+        page = visit(proxy.url)
+        page.get_by_label("Token").fill("open-sesame-1148")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.locator("body")).to_contain_text("That is not the token.")
+        page.get_by_label("Token").fill("open-sesame-1147")
+        page.get_by_role("button", name="Log in").click()
+        expect(page.locator("#live-text")).to_have_text("live")
+        proxy.send(invoice())
+        page.locator(".row-link").click()
+        page.get_by_role("link", name="Message", exact=True).click()
+        # The sandboxed frame is let in too.
+        expect(page.frame_locator(".html-frame").locator("h1")).to_have_text("Invoice 2026-1147")

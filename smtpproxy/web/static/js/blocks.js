@@ -1,7 +1,7 @@
 // A long column of items of any height, of which only the blocks near the view are in the document.
 
 const BLOCK_ITEMS = 40;
-const GUESSED_ITEM_PX = 22;
+const GUESSED_ITEM_PX = 18.75; // one line: most items are
 
 export class Blocks {
   #container;
@@ -20,7 +20,7 @@ export class Blocks {
   constructor(container, scroller, render) {
     this.#container = container;
     this.#render = render;
-    this.#observer = new IntersectionObserver((entries) => this.#onSeen(entries), { root: scroller, rootMargin: "500px 0px" });
+    this.#observer = new IntersectionObserver((entries) => this.#onSeen(entries), { root: scroller, rootMargin: "300px 0px" });
   }
 
   /** There are that many items now; those whose index is given are new or have changed. */
