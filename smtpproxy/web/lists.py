@@ -60,7 +60,8 @@ def message_page(
         for stored in reversed(reader.messages(summary.session)):
             if number is not None and summary in begun and stored.message >= number:
                 continue
-            if len(found) == limit or scan.is_time_up():
+            # One at least: a page that ends where it began would be asked for again and again.
+            if len(found) == limit or (found and scan.is_time_up()):
                 return models.MessagePage(messages=found, cursor=last_cursor)
             found.append(glances.describe(reader, stored))
             last_cursor = f"{_cursor(summary)}_{stored.message}"

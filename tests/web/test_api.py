@@ -99,6 +99,26 @@ async def test_a_filter_that_takes_too_long_comes_in_short_pages(
     assert pages >= 4
 
 
+async def test_messages_that_take_too_long_to_find_come_in_short_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists_module, "PAGE_TIME_S", 0.0)
+    async with web_port(tmp_path) as stage:
+        await stage.keep(*[delivery(f"01A{number:02}", started=day(number + 1)) for number in range(4)])
+        seen: list[str] = []
+        cursor: str | None = ""
+        pages = 0
+        while cursor is not None:
+            query = f"?cursor={cursor}" if cursor else ""
+            page = (await stage.get(f"{API}/messages{query}")).json()
+            seen += [message["session"] for message in page["messages"]]
+            cursor = page["cursor"]
+            pages += 1
+            assert pages < 20
+    assert seen == ["01A03", "01A02", "01A01", "01A00"]
+    assert pages >= 4
+
+
 async def test_filters_of_every_depth(tmp_path: Path) -> None:
     rejected = (
         Conversation("01B").client("MAIL FROM:<eve@example.com>").server("550 5.7.1 no").end("rejected")
