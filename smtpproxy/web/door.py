@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import h11
 import trio
 
-from smtpproxy.web.live import Live
+from smtpproxy.web.live import MAX_SUBSCRIBERS, Live
 from smtpproxy.web.security import Access, Head, Headers, Refusal, with_security_headers
 from smtpproxy.web.streams import ReplayedStream
 
@@ -23,7 +23,9 @@ MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_BODY_BYTES: Final = 64 * 1024
 """Of a request: the only one that needs a body is a login."""
 MAX_CONNECTIONS: Final = 64
-"""Besides those to /live, which has a bound of its own."""
+"""Besides those to /live, which has a bound of its own; one more is told to try again."""
+MAX_OPEN: Final = MAX_CONNECTIONS + MAX_SUBSCRIBERS + 64
+"""Whoever has not said what it wants counts here too; one more is closed at once, so that files are left."""
 HEAD_TIMEOUT_S: Final = 5.0
 BODY_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 30.0
@@ -76,11 +78,14 @@ class Door:
                 if error.errno in _OUT_OF_FILES:
                     await trio.sleep(_NO_MORE_FILES_PAUSE_S)
                 continue
+            if self._connections >= MAX_OPEN:
+                await trio.aclose_forcefully(stream)
+                continue
+            self._connections += 1
             nursery.start_soon(self._guard, stream)
 
     async def _guard(self, stream: trio.SocketStream) -> None:
         """One connection, such that nothing that happens in it goes further."""
-        self._connections += 1
         try:
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
                 await self._converse(stream)
@@ -228,7 +233,10 @@ class Door:
             if name not in _HOP_BY_HOP and name not in (b"content-length", b"expect")
         ]
         headers += [(b"connection", b"close"), (b"content-length", str(len(body)).encode())]
-        asked = h11.Request(method=request.method, target=request.target, headers=headers)
+        is_head = request.method == b"HEAD"
+        # RFC 9110 9.3.2: the answer to a GET but for its content, which most of what is there does not know.
+        method = b"GET" if is_head else request.method
+        asked = h11.Request(method=method, target=request.target, headers=headers)
         async with backend:
             for event in (asked, h11.Data(data=body), h11.EndOfMessage()):
                 await _send(backend, client, event)
@@ -237,6 +245,9 @@ class Door:
                 if isinstance(answer, h11.Response):
                     kept = [pair for pair in answer.headers if pair[0] not in (b"connection", b"keep-alive")]
                     await _send(stream, connection, _response(answer.status_code, kept))
+                    if is_head:
+                        await _send(stream, connection, h11.EndOfMessage())
+                        return
                 elif isinstance(answer, h11.Data | h11.EndOfMessage):
                     await _send(stream, connection, answer)
                     if isinstance(answer, h11.EndOfMessage):

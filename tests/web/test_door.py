@@ -84,7 +84,15 @@ async def test_odd_requests_are_refused_and_the_port_goes_on(
 
 @pytest.mark.parametrize(
     ("path", "host", "status"),
-    [("/", "", 200), ("/nothing", "", 404), ("/", "evil.example", 403), ("/live", "", 426)],
+    [
+        ("/", "", 200),
+        ("/livez", "", 200),
+        ("/api/v1/sessions", "", 200),
+        ("/api/v1/sessions/01A", "", 404),
+        ("/nothing", "", 404),
+        ("/", "evil.example", 403),
+        ("/live", "", 426),
+    ],
 )
 async def test_head_asks_for_no_body(tmp_path: Path, path: str, host: str, status: int) -> None:
     async with web_port(tmp_path) as stage:
@@ -115,6 +123,23 @@ async def test_more_connections_than_there_may_be(tmp_path: Path, monkeypatch: p
             await stream.aclose()
         with trio.fail_after(PATIENCE_S):
             while (await stage.get("/livez")).status_code != 200:
+                await trio.sleep(0.01)
+
+
+async def test_who_says_nothing_takes_no_more_than_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door_module, "MAX_OPEN", 3)
+    async with web_port(tmp_path) as stage:
+        await stage.get("/livez")
+        held = [await stage.connect() for _ in range(3)]
+        for stream in held:
+            await stream.send_all(b"GET / HTT")
+        assert await stage.ask() == b""  # long before its time would be up
+        for stream in held:
+            await stream.aclose()
+        with trio.fail_after(PATIENCE_S):
+            while await stage.ask(b"GET / HTTP/1.0\r\n\r\n") == b"":
                 await trio.sleep(0.01)
 
 
