@@ -149,6 +149,7 @@ def test_trouble_with_recording_is_a_banner(own_proxy: WatchedProxy, visit: Visi
         "Recording has failed: the disk is full. 12 events could not be recorded. Mail is still passed on."
     )
     expect(page.locator("#bottom")).to_contain_text("recording failed")
+    page.unroute_all(behavior="wait")  # the page asks for its state every few seconds
 
 
 def test_on_a_phone_there_is_one_pane_at_a_time(own_proxy: WatchedProxy, visit: Visit) -> None:
