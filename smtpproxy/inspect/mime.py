@@ -8,7 +8,6 @@ import codecs
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
@@ -16,6 +15,8 @@ from email.utils import getaddresses
 from typing import Final
 
 import msgspec
+
+from smtpproxy.inspect.mailparser import parse_message
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 """How much of a message is looked into."""
@@ -215,7 +216,7 @@ def _parse(octets: bytes, defects: list[str]) -> "Message[str, str]":
         defects.append("A MIME header is too long; its structure is not read.")
     else:
         try:
-            return message_from_bytes(octets)
+            return parse_message(octets)
         except _ERRORS as error:
             defects.append(f"Its structure cannot be read ({type(error).__name__}).")
     message: Message[str, str] = Message()

@@ -34,6 +34,12 @@ def test_headers_text_and_names_of_attachments_are_searched(phrase: str) -> None
     assert has_phrase(message_words(bytes(mail())), normalise_phrase(phrase))
 
 
+@pytest.mark.parametrize("written", ["größe.pdf".encode(), b"=?utf-8?b?Z3LDtsOfZS5wZGY=?="])
+def test_names_of_attachments_beyond_ascii_are_searched(written: bytes) -> None:
+    octets = b'Content-Disposition: attachment; filename="' + written + b'"\r\n\r\nx\r\n'
+    assert has_phrase(message_words(octets), normalise_phrase("größe.pdf"))
+
+
 @pytest.mark.parametrize("phrase", ["hidden", "alert", "attached", "ick", "here click", "invo", "p"])
 def test_what_nobody_sees_is_not(phrase: str) -> None:
     assert not has_phrase(message_words(bytes(mail())), normalise_phrase(phrase))

@@ -54,6 +54,14 @@ def test_the_tree_is_numbered_as_mail_people_do() -> None:
     assert mail.content("9") is None
 
 
+@pytest.mark.parametrize("written", ["größe.pdf".encode(), b"=?utf-8?b?Z3LDtsOfZS5wZGY=?="])
+def test_names_of_files_beyond_ascii(written: bytes) -> None:
+    # RFC 6532; and encoded words, where RFC 2047 has none.
+    mail = Mail(multipart(b'Content-Disposition: attachment; filename="' + written + b'"\r\n\r\nx'))
+    assert [part.filename for part in mail.parts] == ["größe.pdf"]
+    assert mail.attachments == 1
+
+
 def test_a_text_file_is_no_text() -> None:
     file = b"Content-Type: text/plain\r\nContent-Disposition: attachment; filename=a.txt\r\n\r\nfile"
     mail = Mail(multipart(file, b"Content-Type: text/plain\r\n\r\ntext"))

@@ -111,10 +111,10 @@ def _texts(octets: bytes) -> Iterator[str]:
     if _is_trap(octets):
         yield body.decode("utf-8", "replace")
         return
-    from email import message_from_bytes  # as above
+    from smtpproxy.inspect.mailparser import parse_message  # as above
 
     try:
-        for part in islice(message_from_bytes(octets).walk(), MAX_PARTS):
+        for part in islice(parse_message(octets).walk(), MAX_PARTS):
             yield from _texts_of_part(part)
     except _ERRORS:
         yield body.decode("utf-8", "replace")
@@ -129,7 +129,8 @@ def _is_trap(octets: bytes) -> bool:
 
 def _texts_of_part(part: "Message") -> Iterator[str]:
     try:
-        yield part.get_filename() or ""
+        # Encoded words are wrong there (RFC 2047 5), and common.
+        yield decode_field((part.get_filename() or "").encode("utf-8", "replace"))
         if part.get_content_maintype() != "text":
             return
         payload = part.get_payload(decode=True)
