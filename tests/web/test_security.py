@@ -209,6 +209,8 @@ async def test_logging_in(tmp_path: Path) -> None:
         assert (page.status_code, page.headers["location"]) == (303, "/login")
         assert 'name="token"' in (await client.get("/login")).text
         assert (await client.post("/login", data={"token": "wrong"})).status_code == 401
+        assert (await client.post("/login", content=b"a&" * 20)).status_code == 401
+        assert stage.reported == []
         elsewhere = await client.post(
             "/login", data={"token": TOKEN}, headers={"Origin": "http://evil.example"}
         )
