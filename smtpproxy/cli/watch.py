@@ -1,6 +1,8 @@
 """`smtpproxy watch`: the conversations of a running proxy as they happen, in another terminal."""
 
+import os
 import signal
+import stat
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -61,7 +63,7 @@ def watch(words: tuple[str, ...], url: str, after: int | None, is_json: bool, to
         parse_page_url(url), show=watcher.show, report=say, wanted=text, after=after, token=token
     )
     try:
-        trio.run(_watch, client)
+        trio.run(_watch, client, output)
     except FilterError as error:
         # By a server that knows less than we do.
         for line in point_at(text, error.column):
@@ -70,8 +72,8 @@ def watch(words: tuple[str, ...], url: str, after: int | None, is_json: bool, to
     return EXIT_READER_GONE if output.is_gone else 0
 
 
-async def _watch(client: "LiveClient") -> None:
-    """Watch until that ends, or a signal comes.
+async def _watch(client: "LiveClient", output: "_Shown") -> None:
+    """Watch until that ends, a signal comes, or nobody reads any more.
 
     Raises:
         SmtpProxyError: the client's; not wrapped into a group.
@@ -86,7 +88,12 @@ async def _watch(client: "LiveClient") -> None:
                 async for _ in signals:
                     nursery.cancel_scope.cancel()
 
+            async def notice_leaving() -> None:
+                await output.wait_until_gone()
+                nursery.cancel_scope.cancel()
+
             nursery.start_soon(obey)
+            nursery.start_soon(notice_leaving)
             try:
                 await client.follow()
             except SmtpProxyError as error:
@@ -101,7 +108,18 @@ class _Shown(Output):
 
     def __init__(self, fd: int, *, is_json: bool) -> None:
         super().__init__(fd)
+        self._pipe = fd
         self._has_to_be_harmless = is_json and sys.stdout.isatty()
+
+    async def wait_until_gone(self) -> None:
+        """Return when the other end of a pipe is closed, also while nothing is written: `watch | head`."""
+        import trio
+
+        if not stat.S_ISFIFO(os.fstat(self._pipe).st_mode):
+            await trio.sleep_forever()
+        # There is never anything to read at this end: it only wakes when the other one is closed.
+        await trio.lowlevel.wait_readable(self._pipe)
+        self.is_gone = True
 
     def write(self, data: bytes) -> None:
         """Write all of it; see Output."""

@@ -330,7 +330,8 @@ def test_a_terminal_gets_json_that_does_nothing_to_it(tmp_path: Path) -> None:
     assert all(json.loads(line) for line in shown.split(b"\r\n")[:3])
 
 
-def test_it_ends_when_nobody_reads(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_quiet", [False, True])
+def test_it_ends_when_nobody_reads(tmp_path: Path, is_quiet: bool) -> None:
     ours, theirs = os.pipe()
     with (
         Proxy(tmp_path) as proxy,
@@ -346,7 +347,8 @@ def test_it_ends_when_nobody_reads(tmp_path: Path) -> None:
         assert watch.stderr is not None
         assert b"watching" in watch.stderr.readline()
         os.close(ours)
-        proxy.deliver("one")
+        if not is_quiet:
+            proxy.deliver("one")
         assert watch.wait(DEADLINE_S) == 1
 
 
