@@ -11,9 +11,11 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+import trio
 
 T = TypeVar("T")
 PATIENCE_S = 20.0
@@ -39,6 +41,23 @@ class Patience:
             assert time.monotonic() < self.deadline, f"waited in vain for {self.what}"
             time.sleep(0.005)
         return found
+
+
+async def until(look: Callable[[], Awaitable[T | None] | T | None], what: str = "it") -> T:
+    """What `look` finds, as soon as it finds something true; for tests that run under trio.
+
+    Raises:
+        AssertionError: it did not come.
+    """
+    deadline = trio.current_time() + PATIENCE_S
+    while True:
+        found = look()
+        if isinstance(found, Awaitable):
+            found = await found
+        if found:
+            return found
+        assert trio.current_time() < deadline, f"waited in vain for {what}"
+        await trio.sleep(0.005)
 
 
 def free_port() -> int:

@@ -89,11 +89,11 @@ def mock(
     from smtpproxy.replay.mock import Mock
     from smtpproxy.replay.tally import Tally
     from smtpproxy.service.mocking import mock_config, run_mock
-    from smtpproxy.service.sources import read_scripts
+    from smtpproxy.service.sources import Scripts
 
     endpoints = [parse_endpoint(text, is_listen=True) for text in listens or (DEFAULT_LISTEN,)]
     match = parse_match(matches) if matches else None
-    scripts = list(read_scripts(recordings, leg=leg, store=partial(find_store, store)))
+    scripts = Scripts(recordings, leg=leg, store=partial(find_store, store))
     played = Mock(
         scripts,
         match=match,
@@ -102,7 +102,7 @@ def mock(
         paces=speed == "recorded",
     )
     config = mock_config(endpoints, certs=find_certs(certs), is_json=is_json, is_quiet=quiet)
-    console = Console(config, mock=f"the mock ({_described(scripts)})")
+    console = Console(config, mock=f"the mock ({_described(recordings, scripts)})")
     began = time.monotonic()
     # What passes is shown while it runs, so that there is no place for a bar: no total is told.
     with RerunReport(total=0, name="smtpproxy mock", is_json=is_json, is_quiet=False, junit=junit) as report:
@@ -125,8 +125,7 @@ def mock(
     return summary.exit_code or (0 if is_well_ended else EXIT_CUT)
 
 
-def _described(scripts: "Sequence[Script]") -> str:
+def _described(names: "Sequence[str]", scripts: "Sequence[Script]") -> str:
     """How many sessions, and from where."""
-    sources = list(dict.fromkeys(script.source for script in scripts))
     count = "1 session" if len(scripts) == 1 else f"{len(scripts)} sessions"
-    return f"{count} from {sources[0]}" if len(sources) == 1 else f"{count} from {len(sources)} recordings"
+    return f"{count} from {names[0]}" if len(names) == 1 else f"{count} from {len(names)} places"

@@ -13,9 +13,8 @@ from typing import Any, Final
 from smtpproxy.errors import ConfigError
 from smtpproxy.replay.credentials import CredentialBook, Credentials
 
-USERNAME_VARIABLE: Final = "SMTPPROXY_USERNAME"
-PASSWORD_VARIABLE: Final = "SMTPPROXY_PASSWORD"  # noqa: S105 - the variable's name
-TOKEN_VARIABLE: Final = "SMTPPROXY_TOKEN"  # noqa: S105
+PREFIX: Final = "SMTPPROXY_"
+"""Of the variables: SMTPPROXY_USERNAME, SMTPPROXY_PASSWORD, SMTPPROXY_TOKEN."""
 MAX_FILE_BYTES: Final = 1024 * 1024
 _KEYS: Final = ("username", "password", "token")
 _ACCOUNTS: Final = "accounts"
@@ -31,11 +30,7 @@ def load_credentials(path: Path | None, environment: Mapping[str, str]) -> Crede
     Raises:
         ConfigError: the file cannot be read, others can read it too, or it holds what is not known.
     """
-    given = {
-        "username": environment.get(USERNAME_VARIABLE, ""),
-        "password": environment.get(PASSWORD_VARIABLE, ""),
-        "token": environment.get(TOKEN_VARIABLE, ""),
-    }
+    given = {key: environment.get(f"{PREFIX}{key.upper()}", "") for key in _KEYS}
     accounts: dict[str, Credentials] = {}
     if path is not None:
         written = _read(path)

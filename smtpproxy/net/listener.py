@@ -16,6 +16,7 @@ import trio
 
 from smtpproxy.endpoints import Endpoint
 from smtpproxy.errors import ServiceError
+from smtpproxy.listening import listen_on, why_not
 from smtpproxy.net.driver import Session
 from smtpproxy.net.poller import Poller
 from smtpproxy.net.route import Recording, Route
@@ -26,6 +27,7 @@ BACKLOG: Final = 1024
 REFUSALS: Final = 64
 """Sessions over the limit that are told so; beyond these connections are just closed."""
 EMFILE_PAUSE_S: Final = 0.1
+_ADVICE: Final = "stop what listens there, or choose another port (0 takes a free one)"
 _OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -198,31 +200,15 @@ def _bind(listen: Endpoint, sockets: contextlib.ExitStack) -> tuple[Endpoint, li
     """
     if listen.path:
         return listen, [_bind_unix(listen.path, sockets)]
-    try:
-        found = socket.getaddrinfo(
-            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-        )
-    except socket.gaierror:
-        raise ServiceError(f"cannot listen on {listen}: the host name is not known") from None
-    listeners: list[socket.socket] = []
-    port = listen.port
-    for family, _, _, _, address in dict.fromkeys(found):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        sockets.callback(sock.close)
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            sock.bind((address[0], port, *address[2:]))
-            sock.listen(BACKLOG)
-        except OSError as error:
-            if listeners and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                continue  # the host has another address that works, and no such family here
-            raise ServiceError(f"cannot listen on {listen}: {_why(error)}") from None
-        port = sock.getsockname()[1]
-        listeners.append(sock)
-    return listen.with_port(port), listeners
+    listeners = listen_on(
+        listen.host,
+        listen.port,
+        backlog=BACKLOG,
+        closing=sockets,
+        what=f"cannot listen on {listen}",
+        advice=_ADVICE,
+    )
+    return listen.with_port(listeners[0].getsockname()[1]), listeners
 
 
 def _bind_unix(path: str, sockets: contextlib.ExitStack) -> socket.socket:
@@ -240,7 +226,7 @@ def _bind_unix(path: str, sockets: contextlib.ExitStack) -> socket.socket:
         sock.listen(BACKLOG)
     except OSError as error:
         # What EACCES means for ports does not hold here.
-        why = "permission denied" if error.errno == errno.EACCES else _why(error)
+        why = "permission denied" if error.errno == errno.EACCES else why_not(error, _ADVICE)
         raise ServiceError(f"cannot listen on unix:{path}: {why}") from None
     sockets.callback(_unlink, path)
     return sock
@@ -264,17 +250,3 @@ def _remove_stale(path: str) -> None:
 def _unlink(path: str) -> None:
     with contextlib.suppress(OSError):
         Path(path).unlink()
-
-
-def _why(error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return (
-                "the address is in use; stop what listens there, or choose another port (0 takes a free one)"
-            )
-        case errno.EACCES:
-            return "permission denied; ports below 1024 are for root: choose another, such as 1025"
-        case errno.EADDRNOTAVAIL:
-            return "this machine has no such address"
-        case _:
-            return os.strerror(error.errno).lower() if error.errno else str(error)

@@ -23,7 +23,7 @@ SECRET_OF: Final[dict[str, SecretKind]] = {
     "OAUTHBEARER": "token",
 }
 """The mechanisms that can be recomputed, and what each needs."""
-WRONG_SECRET: Final = "smtpproxy-knows-no-secret"  # noqa: S105 - made to be refused
+MADE_UP: Final = "smtpproxy-knows-no-secret"
 """What a login that was refused when it was recorded is rerun with."""
 NOBODY: Final = "nobody"
 

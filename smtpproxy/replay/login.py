@@ -10,7 +10,7 @@ from typing import Final
 from smtpproxy.errors import ReplayError
 from smtpproxy.replay.authentication import ChallengeError, Client
 from smtpproxy.replay.comparison import Comparison
-from smtpproxy.replay.credentials import NOBODY, SECRET_OF, WRONG_SECRET, Credentials
+from smtpproxy.replay.credentials import MADE_UP, NOBODY, SECRET_OF, Credentials
 from smtpproxy.replay.exchange import Hear, Heard
 from smtpproxy.replay.live import Part, code_in
 from smtpproxy.replay.plan import Plan, has_initial_response, is_recomputed, is_refused, login_at, login_steps
@@ -112,7 +112,7 @@ def _credentials_for(script: Script, position: int, plan: Plan) -> Credentials |
     if is_refused(script, position):
         if not is_recomputed(script, position):
             return None
-        return Credentials(username=login.identity or NOBODY, password=WRONG_SECRET, token=WRONG_SECRET)
+        return Credentials(username=login.identity or NOBODY, password=MADE_UP, token=MADE_UP)
     found = plan.credentials.find(login)
     if found is None and is_recomputed(script, position):
         raise ReplayError(f"{script.source}: step {login.step} needs a {login.kind}, which was not given")

@@ -58,8 +58,6 @@ class Canonical:
         self.sha256 = sha256
         self.parts = parts
 
-    __hash__ = None  # type: ignore[assignment]  # equality is not of values alone: a digest stands for its message
-
     def __eq__(self, other: object) -> bool:
         """The same message; by size and digest where one of the two is not read as MIME."""
         if not isinstance(other, Canonical):

@@ -4,11 +4,12 @@ It answers the core's questions as the sandbox does, so that listeners, TLS and 
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from smtpproxy.errors import ReplayError
+from smtpproxy.errors import ReplayError, SmtpProxyError
 from smtpproxy.replay.credentials import CredentialBook
+from smtpproxy.replay.ledger import brief
 from smtpproxy.replay.matching import Asked, Matcher, merged
 from smtpproxy.replay.mock_answers import RecordedAnswers, unsayable
 from smtpproxy.replay.mock_ledger import MockLedger
@@ -21,6 +22,8 @@ from smtpproxy.wire.replies import render_reply
 
 SLACK_BYTES: Final = 64 * 1024
 """With a quarter of the longest recorded message: how much longer one may be to be looked at."""
+MANY_SESSIONS: Final = 1000
+"""With more of them, the steps of those that hold no news are not kept."""
 MAX_EXTRA_RESULTS: Final = 1000
 """Sessions too many that are listed one by one."""
 
@@ -45,7 +48,8 @@ class Mock:
         """Take over the sessions to be played, in the order in which they are given out.
 
         Args:
-            scripts: each of the client's leg; or of the server's, for a mock that stands behind a proxy.
+            scripts: each of the client's leg; or of the server's, for a mock that stands behind a proxy. Each
+                is asked for when it is given out, so that it may be read only then.
             match: what the user asks for, over what each header does.
             credentials: needed for SCRAM, in which the server proves that it knows the password.
             checks_credentials: the app must log in with them; without it whatever it says is taken.
@@ -54,22 +58,27 @@ class Mock:
         Raises:
             ReplayError: one cannot be played, or needs credentials that are not there; names it.
         """
-        for script in scripts:
+        self.on_change: Callable[[], None] = _nothing
+        self._scripts = scripts
+        self._match = match
+        self._results: dict[int, SessionResult] = {}
+        self._free: list[int] = []
+        largest = 0
+        for at, script in enumerate(scripts):
             _require_playable(script)
             _require_credentials(script, credentials, is_checked=checks_credentials)
-        self.on_change: Callable[[], None] = _nothing
-        self._scripts = tuple(scripts)
-        self._matchers = [Matcher(merged(script.overrides.match, match)) for script in self._scripts]
+            largest = max(largest, _largest_message(script.steps))
+            # A health check that was recorded is none that any app would come for.
+            if _is_check(script):
+                self._results[at] = _checked(script)
+            else:
+                self._free.append(at)
+        self.content_octets = largest + largest // 4 + SLACK_BYTES
         self._credentials = credentials
         self._checks_credentials = checks_credentials
         self._paces = paces
         self._open: dict[int, MockSession] = {}
-        # A health check that was recorded is none that any app would come for.
-        self._results = {at: _checked(script) for at, script in enumerate(self._scripts) if _is_check(script)}
-        self._free = [at for at in range(len(self._scripts)) if at not in self._results]
         self._extra: list[SessionResult] = []
-        largest = max((_largest_message(script.steps) for script in self._scripts), default=0)
-        self.content_octets = largest + largest // 4 + SLACK_BYTES
 
     @property
     def size(self) -> int:
@@ -86,9 +95,11 @@ class Mock:
         """Whether every session was given out and has ended."""
         return len(self._results) == len(self._scripts)
 
-    def results(self) -> list[SessionResult]:
+    def results(self) -> Iterator[SessionResult]:
         """What each recorded session has come to by now, in order; then the app's sessions too many."""
-        return [*(self._result(at) for at in range(len(self._scripts))), *self._extra]
+        for at in range(self.size):
+            yield self._result(at)
+        yield from self._extra
 
     def open(self, client: str, *, is_lmtp: bool, is_tls: bool, offers_starttls: bool, nonce: str) -> Policy:
         """The policy of one new session.
@@ -108,10 +119,13 @@ class Mock:
                 if not self._free:
                     return self._turn_away(turn.client)
                 at = heapq.heappop(self._free)
-                script = self._scripts[at]
+                try:
+                    script = self._scripts[at]
+                except SmtpProxyError as error:
+                    return self._give_up(at, str(error))
                 session = self._open[at] = MockSession(
                     script,
-                    self._matchers[at],
+                    Matcher(merged(script.overrides.match, self._match)),
                     answers=RecordedAnswers(script, has_pace=self._paces),
                     credentials=self._credentials,
                     checks_credentials=self._checks_credentials,
@@ -137,8 +151,16 @@ class Mock:
             # A health check connects and leaves without a word: the recorded session is for the next one.
             heapq.heappush(self._free, at)
         else:
-            self._results[at] = session.result()
+            result = session.result()
+            is_news = result.status != "same" or self.size <= MANY_SESSIONS
+            self._results[at] = result if is_news else brief(result)
         self.on_change()
+
+    def _give_up(self, at: int, problem: str) -> Decision:
+        """The recording cannot be read any more, though it could when the mock began."""
+        self._results[at] = SessionResult(session="", source="", status="error", error=problem)
+        self.on_change()
+        return Answer((render_reply(421, f"4.3.0 smtpproxy mock: {problem}"),), close=True)
 
     def _turn_away(self, client: str) -> Decision:
         count = "1 recorded session" if self.size == 1 else f"{self.size} recorded sessions"
@@ -164,7 +186,11 @@ class Mock:
             return self._results[at]
         if at in self._open and not self._open[at].is_probe:
             return self._open[at].result()
-        return MockLedger(self._scripts[at]).result(is_over=False, is_optional=_never)
+        try:
+            script = self._scripts[at]
+        except SmtpProxyError as error:
+            return SessionResult(session="", source="", status="error", error=str(error))
+        return MockLedger(script).result(is_over=False, is_optional=_never)
 
 
 def _require_playable(script: Script) -> None:
@@ -174,6 +200,14 @@ def _require_playable(script: Script) -> None:
         # A message of which only the digest was kept can still be told from another one.
         if obstacle.n not in digests:
             raise ReplayError(f"{name} cannot be played by a mock: step {obstacle.step}: {obstacle.text}")
+    last = script.steps[-1]
+    if not script.reason and not last.replies:
+        # No end was recorded: the server was silent for no longer than the recording went on.
+        where = f"{script.source}:{script.line}" if script.line else script.source
+        raise ReplayError(
+            f"{where}: session {script.session} was cut short before step {last.number} was answered: "
+            "the app would wait for that reply; record it again"
+        )
     found = unsayable(script.steps)
     if found is not None:
         step, reply = found

@@ -245,7 +245,7 @@ def _runs(connection: sqlite3.Connection, session: str) -> Iterator[list[AnyEven
     seq = 0
     while True:
         row = connection.execute(
-            "SELECT seq, lines FROM events WHERE session = ? AND seq > ? ORDER BY seq LIMIT 1", (session, seq)
+            "SELECT seq, lines FROM runs WHERE session = ? AND seq > ? ORDER BY seq LIMIT 1", (session, seq)
         ).fetchone()
         if row is None:
             return

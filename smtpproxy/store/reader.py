@@ -268,7 +268,7 @@ class LogReader:
         Raises:
             StoreError: the store cannot be read.
         """
-        found = self._all("SELECT first FROM events ORDER BY seq LIMIT 1")
+        found = self._all("SELECT first FROM runs ORDER BY seq LIMIT 1")
         return int(found[0][0]) if found else 0
 
     def log_id(self) -> str:
@@ -307,7 +307,7 @@ class LogReader:
         try:
             # A run holds at least one event.
             cursor = self._connection.execute(
-                f"SELECT seq, session, lines FROM events WHERE {condition} ORDER BY seq LIMIT ?",  # noqa: S608
+                f"SELECT seq, session, lines FROM runs WHERE {condition} ORDER BY seq LIMIT ?",  # noqa: S608
                 (*values, limit),
             )
             for run in cursor:

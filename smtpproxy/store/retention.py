@@ -137,7 +137,7 @@ def _remove_piece(connection: sqlite3.Connection, session: str) -> bool:
     found: list[int] = []
     octets = 0
     runs = connection.execute(
-        "SELECT seq, length(lines) FROM events WHERE session = ? ORDER BY seq LIMIT ?",
+        "SELECT seq, length(lines) FROM runs WHERE session = ? ORDER BY seq LIMIT ?",
         (session, _RUNS_AT_ONCE),
     )
     for seq, length in runs:
@@ -146,7 +146,7 @@ def _remove_piece(connection: sqlite3.Connection, session: str) -> bool:
         if octets > _BYTES_AT_ONCE:
             break
     runs.close()
-    connection.executemany("DELETE FROM events WHERE seq = ?", ((seq,) for seq in found))
+    connection.executemany("DELETE FROM runs WHERE seq = ?", ((seq,) for seq in found))
     if len(found) == _RUNS_AT_ONCE or octets > _BYTES_AT_ONCE:
         connection.execute("UPDATE sessions SET state = ? WHERE session = ?", (REMOVING, session))
         return False

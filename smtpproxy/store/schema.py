@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from smtpproxy.errors import StoreError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 # Bodies come in rows of 64 KiB, which 4 KiB pages would scatter over 17 of them; 64 KiB pages would make
 # every small commit copy them whole. docs/store.md has the measurements.
 PAGE_BYTES: Final = 8 * 1024
@@ -31,16 +31,21 @@ REMOVING: Final = 2
 IMPORTING: Final = 3
 """Its events are being added by an import; it is not listed yet."""
 
-# A row of `events` is a run of them; `seq` is the position of its last. AUTOINCREMENT: so the last position
-# ever given is in `sqlite_sequence`, and none is given twice, even when all was removed in between.
+# A row of `runs` is a run of events; `seq` is the position of its last. AUTOINCREMENT: so the last position
+# ever given is in `sqlite_sequence`, and none is given twice, even when all was removed in between. The view
+# `events`, a row for each event, is for people with a SQL shell; smtpproxy itself does not read it.
 _TABLES: Final = """
-CREATE TABLE events (
+CREATE TABLE runs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     first INTEGER NOT NULL,
     session TEXT NOT NULL,
     lines BLOB NOT NULL
 );
-CREATE INDEX events_session ON events (session);
+CREATE INDEX runs_session ON runs (session);
+CREATE VIEW events AS
+SELECT runs.first + line.key AS seq, runs.session AS session,
+    json_extract(line.value, '$.kind') AS kind, line.value AS line
+FROM runs, json_each('[' || replace(CAST(runs.lines AS TEXT), char(10), ',') || ']') AS line;
 CREATE TABLE sessions (
     session TEXT PRIMARY KEY,
     started TEXT NOT NULL,
@@ -178,7 +183,7 @@ def is_busy(error: BaseException | None) -> bool:
 
 def last_seq(connection: sqlite3.Connection) -> int:
     """The last position ever given; 0 in a new log."""
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'events'").fetchone()
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'runs'").fetchone()
     return int(row[0]) if row else 0
 
 
@@ -275,7 +280,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if not tables:
         raise StoreError(f"the store {path} is empty; smtpproxy run sets it up")
-    if not {"meta", "events", "sessions", "messages"} <= tables:
+    if not {"meta", "sessions", "messages"} <= tables:
         raise StoreError(f"the store {path} is a database of another program; give another --store")
     row = connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
     if row is None or not str(row[0]).isdigit():

@@ -31,7 +31,7 @@ from smtpproxy.store.schema import (
     transaction,
 )
 
-_INSERT_RUN: Final = "INSERT INTO events (seq, first, session, lines) VALUES (?, ?, ?, ?)"
+_INSERT_RUN: Final = "INSERT INTO runs (seq, first, session, lines) VALUES (?, ?, ?, ?)"
 _INSERT_MESSAGE: Final = "INSERT OR REPLACE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 # What is being removed or imported (REMOVING, IMPORTING) stays hidden whatever is added.
 _UPSERT_SESSION: Final = """
@@ -217,7 +217,7 @@ class SqliteWriter:
                 # Folded anew: the row of a session with a long summary may be behind its events.
                 folder, position = Folder(), _Position(n=-1, t=0.0)
                 for last, run in connection.execute(
-                    "SELECT seq, lines FROM events WHERE session = ? ORDER BY seq", (session,)
+                    "SELECT seq, lines FROM runs WHERE session = ? ORDER BY seq", (session,)
                 ):
                     lines = [row[3] for row in unpack(last, session, run)]
                     position = msgspec.json.decode(lines[-1], type=_Position)

@@ -3,14 +3,13 @@
 It imports neither HTTP nor websockets: the proxy's start must not wait for those.
 """
 
-import errno
 import ipaddress
 import socket
 from contextlib import ExitStack
 
 import msgspec
 
-from smtpproxy.errors import ServiceError
+from smtpproxy.listening import listen_on
 
 BACKLOG = 128
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
@@ -66,37 +65,13 @@ def bind_web(host: str, port: int, *, closing: ExitStack) -> WebSockets:
         ServiceError: says which address, why, and what to do.
     """
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    try:
-        found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-        )
-    except socket.gaierror:
-        raise ServiceError(f"the page cannot listen on {where}: the host name is not known") from None
-    bound: list[socket.socket] = []
-    for family, _, _, _, address in dict.fromkeys(found):
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        closing.callback(sock.close)
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            sock.bind((address[0], port, *address[2:]))
-            sock.listen(BACKLOG)
-        except OSError as error:
-            if bound and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                continue  # the host has another address that works, and no such family here
-            raise ServiceError(f"the page cannot listen on {where}: {_why(error)}") from None
-        port = sock.getsockname()[1]
-        bound.append(sock)
+    bound = listen_on(
+        host,
+        port,
+        backlog=BACKLOG,
+        closing=closing,
+        what=f"the page cannot listen on {where}",
+        advice="take a free port with --web 127.0.0.1:0, or do without with --no-web",
+    )
+    port = bound[0].getsockname()[1]
     return WebSockets(address=WebAddress(host=host, port=port), sockets=bound)
-
-
-def _why(error: OSError) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return "the address is in use; take a free port with --web 127.0.0.1:0, or do without with --no-web"
-    if error.errno == errno.EACCES:
-        return "permission denied; ports below 1024 are for root: choose another, such as 8025"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine has no such address"
-    return error.strerror or str(error)

@@ -75,7 +75,7 @@ def test_the_index_alone_finds_them_too(
         pass
     writer.close()
     with sqlite3.connect(filled) as connection:
-        connection.execute("DELETE FROM events")
+        connection.execute("DELETE FROM runs")
     connection.close()
     ran = smtpproxy("sessions", "--json", "--store", filled, *words)
     assert (ran.code, listed(ran.out), ran.err) == (0, found, "")

@@ -117,7 +117,7 @@ def check_store(proxy: Proxy) -> None:
     """Nothing is corrupt, and no session has a hole that no `gap` tells of."""
     with closing(sqlite3.connect(proxy.store)) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        runs = database.execute("SELECT lines FROM events ORDER BY seq").fetchall()
+        runs = database.execute("SELECT lines FROM runs ORDER BY seq").fetchall()
     lines = [line for (run,) in runs for line in run.split(b"\n")]
     sessions: dict[str, list[dict[str, Any]]] = {}
     for line in lines:

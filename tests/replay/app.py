@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator
 from smtpproxy.recording.overrides import Overrides
 from smtpproxy.replay.mock import Mock
 from smtpproxy.replay.results import SessionResult
-from smtpproxy.replay.script import Script, Step, read_script
+from smtpproxy.replay.script import Script, Step
+from smtpproxy.replay.script_reader import read_script
 from smtpproxy.session.events import AnyEvent
 from tests.conversation import Conversation
 from tests.session.harness import Scene

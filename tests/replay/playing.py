@@ -24,7 +24,8 @@ from smtpproxy.replay.exchange import (
 from smtpproxy.replay.plan import Plan
 from smtpproxy.replay.player import play
 from smtpproxy.replay.results import SessionResult
-from smtpproxy.replay.script import Script, read_script
+from smtpproxy.replay.script import Script
+from smtpproxy.replay.script_reader import read_script
 from smtpproxy.session.events import TlsInfo
 from tests.conversation import Conversation
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from smtpproxy.recording.overrides import Overrides
-from smtpproxy.replay.script import Script, read_script
+from smtpproxy.replay.script import Script
+from smtpproxy.replay.script_reader import read_script
 from smtpproxy.session.events import (
     AnyEvent,
     Command,

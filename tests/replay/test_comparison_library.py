@@ -10,7 +10,8 @@ from smtpproxy.recording.overrides import LEVELS, Level
 from smtpproxy.replay.aliases import Aliases
 from smtpproxy.replay.comparison import compare_reply
 from smtpproxy.replay.rules import Rules
-from smtpproxy.replay.script import Script, read_script
+from smtpproxy.replay.script import Script
+from smtpproxy.replay.script_reader import read_script
 from smtpproxy.replay.volatile import tokens_of
 
 LIBRARY = sorted((Path(__file__).parents[2] / "replay").glob(f"*{SUFFIX}"))

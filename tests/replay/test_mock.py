@@ -284,7 +284,7 @@ def test_a_password_in_the_wrong_place_is_in_no_result() -> None:
     app.say("EHLO x")
     app.say("AUTH PLAIN AGFsaWNlAHNlc2FtZQ==")
     app.leave()
-    told = msgspec.json.encode(mock.results())
+    told = msgspec.json.encode(list(mock.results()))
     assert b"c2VjcmV0" not in told
     assert b"AGFsaWNl" not in told
     assert b"a line of 22 octets that is no command" in told

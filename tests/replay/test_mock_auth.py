@@ -194,7 +194,7 @@ def test_wrong_credentials(lines: Lines, talk: Conversation, secret: str, user: 
     goodbye(app)
     difference = only(mock).differences[0]
     assert (difference.what, difference.fields[0][0]) == ("unmatched", "credentials")
-    told = msgspec.json.encode(mock.results()).decode() + bytes(app.client.heard).decode()
+    told = msgspec.json.encode(list(mock.results())).decode() + bytes(app.client.heard).decode()
     assert PASSWORD not in told
     assert TOKEN not in told
 

@@ -11,7 +11,8 @@ from smtpproxy.recording.redaction import Redactor
 from smtpproxy.replay.credentials import CredentialBook, Credentials
 from smtpproxy.replay.mock import Mock
 from smtpproxy.replay.plan import Plan
-from smtpproxy.replay.script import Script, read_script
+from smtpproxy.replay.script import Script
+from smtpproxy.replay.script_reader import read_script
 from smtpproxy.session.events import AnyEvent, Auth, Command, Content, Finding, Leg, Reply, octets_of
 from tests.conversation import Conversation
 from tests.replay.app import App, client_script
@@ -109,5 +110,5 @@ def test_whatever_an_app_says_is_answered_and_told(
             app.client.says(line)
     app.leave()
     app.finish()
-    told = msgspec.json.encode(mock.results())
+    told = msgspec.json.encode(list(mock.results()))
     assert b"AGFsaWNlAHMzY3JldA==" not in told

@@ -8,7 +8,7 @@ import pytest
 
 from smtpproxy.errors import ReplayError
 from smtpproxy.recording.redaction import Redactor
-from smtpproxy.replay.credentials import WRONG_SECRET, CredentialBook, Credentials
+from smtpproxy.replay.credentials import MADE_UP, CredentialBook, Credentials
 from smtpproxy.replay.plan import Plan
 from smtpproxy.session.events import Redacted
 from tests.conversation import Conversation
@@ -17,7 +17,7 @@ from tests.replay.test_authentication import SCRAM, b64
 
 HELLO = ["220 mx", "250-mx\n250 AUTH PLAIN"]
 PLAIN = base64.b64encode(b"\0user\0pencil").decode()
-WRONG = base64.b64encode(f"\0user\0{WRONG_SECRET}".encode()).decode()
+WRONG = base64.b64encode(f"\0user\0{MADE_UP}".encode()).decode()
 BOOK = CredentialBook(Credentials(username="", password="pencil", token="a-token"))
 
 

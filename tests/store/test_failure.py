@@ -19,6 +19,7 @@ from smtpproxy.store import log as log_module
 from smtpproxy.store import schema
 from smtpproxy.store.log import EventLog, open_log
 from smtpproxy.store.reader import LogReader
+from tests.ends import until
 from tests.store.conversations import append_all, content, encode, end, noop, short_session, start
 
 MARK = 20_000
@@ -165,9 +166,7 @@ async def test_refuse_turns_new_sessions_away_while_recording_fails(path: Path) 
         assert log.refusal() is None
         with hanging(path):
             append_all(log, short_session("01A"))
-            with trio.fail_after(5):
-                while log.status().state == "ok":
-                    await trio.sleep(0.005)
+            await until(lambda: log.status().state != "ok")
             assert "is locked" in (log.refusal() or "")
         await until_recovered(log)
         assert log.refusal() is None
@@ -190,9 +189,7 @@ async def test_a_store_that_is_moved_away_is_told(path: Path) -> None:
         for entry in list(path.parent.glob("events.db*")):
             entry.rename(path.parent / f"moved-{entry.name}")
         append_all(log, short_session("01A"))
-        with trio.fail_after(5):
-            while log.status().state == "ok" and log.status().pending_events:
-                await trio.sleep(0.005)
+        await until(lambda: log.status().state != "ok" or not log.status().pending_events)
         assert "is gone; put it back" in log.status().error
         for entry in list(path.parent.glob("moved-events.db*")):
             entry.rename(path.parent / entry.name.removeprefix("moved-"))

@@ -14,6 +14,7 @@ from smtpproxy.errors import StoreError
 from smtpproxy.session.events import Command
 from smtpproxy.store.log import open_log
 from smtpproxy.store.reader import LogReader
+from tests.ends import until
 from tests.store.conversations import (
     append_all,
     content,
@@ -108,7 +109,7 @@ async def test_positions_never_restart(path: Path) -> None:
     async with open_log(path, encode=encode) as log:
         append_all(log, short_session("01A"))
     with sqlite3.connect(path) as connection:
-        connection.execute("DELETE FROM events")
+        connection.execute("DELETE FROM runs")
     connection.close()
     async with open_log(path, encode=encode) as log:
         append_all(log, short_session("01B"))
@@ -200,9 +201,14 @@ async def test_idle_means_asleep(path: Path) -> None:
     async with open_log(path, encode=encode) as log:
         append_all(log, short_session("01A"))
         await log.flush()
-        while log._index_at < time.monotonic() + 1:  # its session is being indexed
-            await trio.sleep(0.01)
-        await trio.sleep(0.1)  # and now the thread is about to sleep
+        await until(lambda: log._index_at > time.monotonic() + 1)  # its session has been indexed
+        turns: list[int] = []
+
+        def is_asleep() -> bool:
+            turns.append(_switches(log._thread.native_id))
+            return turns[-3:] == turns[-1:] * 3
+
+        await until(is_asleep)
         before = _switches(log._thread.native_id)
         await trio.sleep(0.3)
         assert _switches(log._thread.native_id) - before <= 1

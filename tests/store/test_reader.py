@@ -112,7 +112,7 @@ async def test_reading_changes_nothing(path: Path) -> None:
     with LogReader(path) as reader:
         assert len(list(reader.lines("01A"))) == 3
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
-            reader._connection.execute("DELETE FROM events")
+            reader._connection.execute("DELETE FROM runs")
     assert path.read_bytes() == before
 
 
@@ -138,7 +138,7 @@ def a_foreign_database(path: Path) -> None:
 
 def a_later_version(path: Path) -> None:
     connection = open_store(path)
-    connection.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
+    connection.execute("UPDATE meta SET value = '4' WHERE key = 'schema'")
     connection.close()
 
 
@@ -170,8 +170,8 @@ def a_torn_file(path: Path) -> None:
         (a_folder, "is a folder; give a file in it"),
         (a_text, "is not a smtpproxy store"),
         (a_foreign_database, "is a database of another program"),
-        (a_later_version, "is too new: it has version 3, this smtpproxy reads 2; use a later smtpproxy"),
-        (an_earlier_version, "is too old: it has version 1, this smtpproxy reads 2; move it away"),
+        (a_later_version, "is too new: it has version 4, this smtpproxy reads 3; use a later smtpproxy"),
+        (an_earlier_version, "is too old: it has version 1, this smtpproxy reads 3; move it away"),
         (a_symbolic_link, "is a symbolic link"),
         (a_pipe, "is not a regular file"),
         (a_torn_file, "is damaged"),

@@ -1,5 +1,7 @@
 """However events are packed into runs, they come out one by one, in order, from any position."""
 
+import json
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +16,12 @@ from smtpproxy.store import reader as reader_module
 from smtpproxy.store import runs
 from smtpproxy.store.contract import Recorded, Row
 from smtpproxy.store.importing import delete_session
+from smtpproxy.store.log import open_log
 from smtpproxy.store.reader import LogReader
 from smtpproxy.store.retention import Retention
 from smtpproxy.store.runs import MAX_RUN_BYTES, pack, unpack
 from smtpproxy.store.writer import SqliteWriter
-from tests.store.conversations import content, encode, end, noop, recorded, start
+from tests.store.conversations import append_all, content, encode, end, noop, recorded, short_session, start
 
 LINES = st.lists(st.integers(0, 90_000).map(lambda size: encode(content("01A", 1, "x" * size))), min_size=1)
 
@@ -141,7 +144,7 @@ def test_a_position_in_the_middle_of_a_run_gives_the_rest_of_it(tmp_path: Path) 
     writer.prepare(recorded(*events))
     writer.write()
     with LogReader(path) as reader:
-        assert reader._connection.execute("SELECT count(*) FROM events").fetchone() == (1,)
+        assert reader._connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)
         whole = reader.events_after(0)
         assert whole == [
             (seq, "01A", "command" if seq > 1 else "session", encode(event))
@@ -152,3 +155,16 @@ def test_a_position_in_the_middle_of_a_run_gives_the_rest_of_it(tmp_path: Path) 
         assert reader.events_after(400) == []
         assert reader.events_after(10, limit=3) == whole[10:13]
     writer.close()
+
+
+async def test_a_sql_shell_sees_a_row_for_each_event(path: Path) -> None:
+    async with open_log(path, encode=encode) as log:
+        append_all(log, [*short_session("01A"), content("01B", 0, 'Über "quoted"\r\n, [ ]\0')])
+        await log.flush()
+        with LogReader(path) as reader:
+            rows = reader.events_after(0)
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT seq, session, kind, line FROM events ORDER BY seq").fetchall()
+    connection.close()
+    assert [row[:3] for row in found] == [row[:3] for row in rows]
+    assert [json.loads(row[3]) for row in found] == [json.loads(row[3]) for row in rows]

@@ -30,6 +30,7 @@ from smtpproxy.store.retention import Retention
 from smtpproxy.store.source import SqlitePages
 from smtpproxy.store.writer import SqliteWriter
 from tests.conversation import Conversation
+from tests.ends import until
 from tests.store.conversations import append_all, start
 
 PATIENCE_S = 10.0
@@ -359,9 +360,7 @@ def in_seen(path: Path) -> int:
 async def test_a_running_log_does_it_by_itself(path: Path) -> None:
     async with open_log(path, encode=encode) as log:
         append_all(log, talk("01A", "hello"))
-        with trio.fail_after(PATIENCE_S):
-            while not is_indexed(path, "01A"):
-                await trio.sleep(0.01)
+        await until(lambda: is_indexed(path, "01A"))
     assert found(path, "hello") == {"01A"}
 
 
@@ -370,9 +369,7 @@ async def test_a_proxy_that_was_killed_leaves_sessions_that_are_indexed_at_the_n
     write(writer, talk("01A", "hello")[:-1])
     writer.close()
     async with open_log(path, encode=encode):
-        with trio.fail_after(PATIENCE_S):
-            while not is_indexed(path, "01A"):
-                await trio.sleep(0.01)
+        await until(lambda: is_indexed(path, "01A"))
     assert found(path, "hello") == {"01A"}
 
 
@@ -413,9 +410,7 @@ async def test_events_go_first_and_indexing_waits_for_a_quiet_time(path: Path) -
     append_all(log, [start("01A")])
     slow.may_end.set()
     await log.flush()
-    with trio.fail_after(PATIENCE_S):
-        while slow.calls[-1][0] != "index":
-            await trio.sleep(0.01)
+    await until(lambda: slow.calls[-1][0] == "index")
     await log.aclose()
     names = [name for name, _ in slow.calls]
     assert names[:3] == ["index", "write", "index"]

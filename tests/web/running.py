@@ -1,11 +1,11 @@
 """A `smtpproxy run` with its web port, in a process of its own."""
 
-import time
 from pathlib import Path
 
 import httpx
 
 from tests.cli.running import DEADLINE_S, Running
+from tests.ends import Patience
 
 
 class RunningWeb(Running):
@@ -19,11 +19,10 @@ class RunningWeb(Running):
 
     def wait_for_page(self) -> None:
         """Return when the page is served; it is loaded after the first mail could come."""
-        until = time.monotonic() + DEADLINE_S
-        while time.monotonic() < until:
-            try:
-                if httpx.get(f"{self.url}/livez", timeout=DEADLINE_S).status_code == 200:
-                    return
-            except httpx.TransportError:
-                time.sleep(0.02)
-        raise AssertionError("the page did not come up")
+        Patience("the page").until(self._is_page_up)
+
+    def _is_page_up(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/livez", timeout=DEADLINE_S).status_code == 200
+        except httpx.TransportError:
+            return False

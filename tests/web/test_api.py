@@ -8,8 +8,8 @@ import sqlite3
 from email.message import EmailMessage
 from pathlib import Path
 
+import httpx
 import pytest
-import trio
 
 from smtpproxy.inspect.summary import SessionSummary
 from smtpproxy.recording.codec import encode
@@ -17,6 +17,7 @@ from smtpproxy.recording.files import load_recording
 from smtpproxy.store import schema as schema_module
 from smtpproxy.web import lists as lists_module
 from tests.conversation import Conversation, delivery
+from tests.ends import until
 from tests.web.stage import Stage, web_port
 
 API = "/api/v1"
@@ -454,16 +455,20 @@ async def test_ready_means_that_mail_is_recorded(tmp_path: Path, monkeypatch: py
         another.execute("BEGIN EXCLUSIVE")
         event = delivery("01A").events[0]
         stage.log.append(encode(event), event)
-        with trio.fail_after(10):
-            while (answer := await stage.get("/readyz")).status_code != 503:
-                await trio.sleep(0.01)
-        assert "recording has failed: " in answer.json()["reason"]
+
+        async def unready() -> httpx.Response | None:
+            answer = await stage.get("/readyz")
+            return answer if answer.status_code == 503 else None
+
+        assert "recording has failed: " in (await until(unready)).json()["reason"]
         assert (await stage.get("/livez")).status_code == 200
         another.execute("ROLLBACK")
         another.close()
-        with trio.fail_after(10):
-            while (await stage.get("/readyz")).status_code != 200:
-                await trio.sleep(0.01)
+
+        async def ready() -> bool:
+            return (await stage.get("/readyz")).status_code == 200
+
+        await until(ready)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import trio
 
 from smtpproxy.web import backend as backend_module
 from smtpproxy.web.backend import MAX_PATH_BYTES, private_socket_path
-from tests.web.stage import PATIENCE_S, web_port
+from tests.ends import until
+from tests.web.stage import web_port
 
 
 def test_its_path_is_private_and_short_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,7 +40,10 @@ async def test_it_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     async with web_port(tmp_path) as stage:
         assert (await stage.get("/livez")).status_code == 200
         broken.set()
-        with trio.fail_after(PATIENCE_S):
-            while not stage.reported or (await stage.get("/livez")).status_code != 200:
-                await trio.sleep(0.01)
+        await until(lambda: bool(stage.reported))
+
+        async def is_back() -> bool:
+            return (await stage.get("/livez")).status_code == 200
+
+        await until(is_back)
     assert stage.reported == ["the page is started again after an internal error (ExceptionGroup)"]

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from smtpproxy.web import door as door_module
 from tests.conversation import Conversation, delivery
+from tests.ends import until
 from tests.web.stage import PATIENCE_S, web_port
 
 
@@ -115,15 +117,15 @@ async def test_more_connections_than_there_may_be(tmp_path: Path, monkeypatch: p
     async with web_port(tmp_path) as stage:
         await stage.get("/livez")
         held = [await stage.connect() for _ in range(4)]
-        with trio.fail_after(PATIENCE_S):
-            while (answer := await stage.get("/livez")).status_code != 503:
-                await trio.sleep(0.01)
-        assert answer.headers["retry-after"] == "1"
+
+        async def turned_away() -> httpx.Response | None:
+            answer = await stage.get("/livez")
+            return answer if answer.status_code == 503 else None
+
+        assert (await until(turned_away)).headers["retry-after"] == "1"
         for stream in held:
             await stream.aclose()
-        with trio.fail_after(PATIENCE_S):
-            while (await stage.get("/livez")).status_code != 200:
-                await trio.sleep(0.01)
+        await until(stage.is_well)
 
 
 async def test_who_says_nothing_takes_no_more_than_there_is(
@@ -138,9 +140,7 @@ async def test_who_says_nothing_takes_no_more_than_there_is(
         assert await stage.ask() == b""  # long before its time would be up
         for stream in held:
             await stream.aclose()
-        with trio.fail_after(PATIENCE_S):
-            while await stage.ask(b"GET / HTTP/1.0\r\n\r\n") == b"":
-                await trio.sleep(0.01)
+        await until(lambda: stage.ask(b"GET / HTTP/1.0\r\n\r\n"))
 
 
 async def test_who_leaves_in_the_middle_of_an_answer(tmp_path: Path) -> None:
@@ -198,6 +198,4 @@ async def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.Monkey
         assert private.stat().st_mode & 0o777 == 0o700
         await stage.log.aclose()
         stage.is_over.set()
-        with trio.fail_after(PATIENCE_S):
-            while list(folder.iterdir()):
-                await trio.sleep(0.01)
+        await until(lambda: not list(folder.iterdir()))

@@ -18,6 +18,7 @@ from smtpproxy.store.importing import delete_session
 from smtpproxy.web import live as live_module
 from smtpproxy.web.hub import FRAME_BYTES
 from tests.conversation import Conversation, delivery
+from tests.ends import until
 from tests.web.stage import PATIENCE_S, Stage, told, told_until, web_port
 
 
@@ -212,14 +213,16 @@ async def test_a_hundred_of_whom_some_never_read(tmp_path: Path) -> None:
             talk.client("DATA").content(body[:60000]).end()
             talk.events = talk.events[:20] + talk.events[-1:]
             await stage.keep(talk)
-        with trio.fail_after(60):
-            while len(counts) < 50:
-                await trio.sleep(0.01)
+        await until(lambda: len(counts) == 50)
         assert counts == [40 * 21] * 50
         assert stage.log.status().state == "ok"
         for stream in streams:
             await trio.aclose_forcefully(stream)
         assert await stage.is_well()
+
+
+async def has_subscribers(stage: Stage, number: int) -> bool:
+    return bool((await stage.get("/api/v1/state")).json()["subscribers"] == number)
 
 
 async def test_one_that_takes_nothing_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,9 +231,7 @@ async def test_one_that_takes_nothing_is_dropped(tmp_path: Path, monkeypatch: py
         stream = await subscribe_and_never_read(stage, "?content=full")
         talk = Conversation("01A").client("DATA").content(*["x" * 60_000] * 200)
         await stage.keep(talk)
-        with trio.fail_after(PATIENCE_S):
-            while (await stage.get("/api/v1/state")).json()["subscribers"]:
-                await trio.sleep(0.01)
+        await until(lambda: has_subscribers(stage, 0))
         await trio.aclose_forcefully(stream)
         assert await stage.is_well()
 
@@ -242,9 +243,7 @@ async def test_one_that_answers_no_ping_is_dropped(tmp_path: Path, monkeypatch: 
         async with stage.live() as well:
             await told(well)
             stream = await subscribe_and_never_read(stage)
-            with trio.fail_after(PATIENCE_S):
-                while (await stage.get("/api/v1/state")).json()["subscribers"] > 1:
-                    await trio.sleep(0.01)
+            await until(lambda: has_subscribers(stage, 1))
             await stage.keep(delivery("01A"))
             assert len(await told_until(well, 18)) == 18
         await trio.aclose_forcefully(stream)
